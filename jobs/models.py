@@ -1,0 +1,143 @@
+"""What we do: a job as rows. Each status is documented as a transition; `jobs.services` and `jobs.engine` are the only writers."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from clusters.models import Cluster
+
+
+class Job(models.Model):
+    """One operation on one cluster: parameters → plan → confirmation → run.
+
+    planning  → planned (the plan can be read) | refused (a check says no; the plan shows why) | errored
+    planned   → queued (a person confirmed the hash) | withdrawn (a newer plan, or a person said no)
+    queued    → running (a worker claimed it by compare-and-set on `status` and `epoch`) | cancelled
+    running   → succeeded | failed (expected: a step did not become done; drift) | errored (our bug)
+              → cancelled (asked by `cancel_requested_at`; the remote process is proven ended) | lost (no heartbeat, handed on in vain)
+    failed, errored, cancelled, lost → queued (resume: same plan, from the first step that is not done)
+    """
+
+    class Status(models.TextChoices):
+        PLANNING = "planning", _("planning")
+        PLANNED = "planned", _("planned")
+        REFUSED = "refused", _("refused")
+        WITHDRAWN = "withdrawn", _("withdrawn")
+        QUEUED = "queued", _("queued")
+        RUNNING = "running", _("running")
+        SUCCEEDED = "succeeded", _("succeeded")
+        FAILED = "failed", _("failed")
+        ERRORED = "errored", _("errored")
+        CANCELLED = "cancelled", _("cancelled")
+        LOST = "lost", _("lost")
+
+    ACTIVE = (Status.QUEUED, Status.RUNNING)
+    RESUMABLE = (Status.FAILED, Status.ERRORED, Status.CANCELLED, Status.LOST)
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="jobs")
+    kind = models.CharField(max_length=40)
+    title = models.CharField(max_length=200, blank=True)
+    params: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.PLANNING)
+    plan: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    plan_hash = models.CharField(max_length=64, blank=True)
+    planned_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="planned_jobs")
+    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="started_jobs")
+    started_from = models.CharField(max_length=60, blank=True, help_text="address or command that confirmed it")
+    created_at = models.DateTimeField(auto_now_add=True)
+    planned_at = models.DateTimeField(null=True)
+    queued_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+    cancel_requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    epoch = models.PositiveBigIntegerField(default=0, help_text="of the claim that runs it now")
+    worker = models.CharField(max_length=120, blank=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    handovers = models.PositiveIntegerField(default=0)
+    outcome = models.TextField(blank=True, help_text="where it stopped, why, what state the hosts are in, what to do next")
+    notes: models.JSONField[dict[str, str]] = models.JSONField(default=dict)
+    last_seq = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster"], condition=models.Q(status__in=["queued", "running"]), name="one_active_job_per_cluster"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"job {self.pk}: {self.title}"
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in self.ACTIVE
+
+    @property
+    def is_resumable(self) -> bool:
+        return self.status in self.RESUMABLE
+
+
+class JobStep(models.Model):
+    """One row per step. todo → running → done | already (it held before) | failed | cancelled."""
+
+    class Status(models.TextChoices):
+        TODO = "todo", _("to do")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        ALREADY = "already", _("already there")
+        FAILED = "failed", _("failed")
+        CANCELLED = "cancelled", _("cancelled")
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="steps")
+    position = models.PositiveIntegerField()
+    key = models.CharField(max_length=100)
+    node = models.CharField(max_length=39)
+    title = models.CharField(max_length=200)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.TODO)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    progress: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="done_bytes, total_bytes, bytes_per_second"
+    )
+    error = models.TextField(blank=True)
+    attempt = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["job", "key"], name="step_key_once_per_job")]
+
+    def __str__(self) -> str:
+        return f"{self.job_id} {self.key}"
+
+
+class LogLine(models.Model):
+    """One line of a job's log, redacted before it is stored. `(job, seq)` is the cursor of the live stream."""
+
+    class Voice(models.TextChoices):
+        COMMAND = "command", _("command")
+        OUTPUT = "output", _("output")
+        ERROR = "error", _("error")
+        NOTE = "note", _("note")
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="lines")
+    seq = models.PositiveBigIntegerField()
+    at = models.DateTimeField()
+    node = models.CharField(max_length=39, blank=True)
+    step = models.CharField(max_length=100, blank=True)
+    voice = models.CharField(max_length=8, choices=Voice.choices, default=Voice.OUTPUT)
+    text = models.TextField()
+
+    class Meta:
+        ordering = ["seq"]
+        constraints = [models.UniqueConstraint(fields=["job", "seq"], name="line_once_per_job")]
+
+    def __str__(self) -> str:
+        return self.text

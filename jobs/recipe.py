@@ -1,0 +1,241 @@
+"""What a job consists of, as frozen values without Django: a Kind makes a Plan out of parameters and facts.
+
+The central idea is one predicate with three uses: `Step.done(world)` asked before its actions skips what already holds, asked
+after them verifies, asked again after a crash resumes. See docs/decisions and `jobs/engine.py`, which walks these.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+from remote.command import Action, Secret, WriteFile, text_shown
+from remote.facts import Facts, FactsRequest, Postgres, Unreachable
+
+Level = Literal["ok", "warning", "refused"]
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """What a kind needs to know of a node: frozen into the job's parameters' company, no Django model."""
+
+    name: str
+    ssh_host: str
+    address: str
+    port: int
+    layout: str
+    data_directory: str
+    config_directory: str
+    bin_directory: str
+    wal_archive_directory: str
+    owner: str
+    service: str = ""
+    start_command: str = ""
+    stop_command: str = ""
+    restart_command: str = ""
+
+
+@dataclass(frozen=True)
+class Brief:
+    """Everything a kind plans from besides facts: stable for the life of the job.
+
+    job: the job's own name on hosts and in markers, e.g. "job-418".
+    secrets: by purpose ("replication_password", "monitoring_password", "archive_key:pg1" …); values never reach a plan or a log.
+    """
+
+    job: str
+    cluster: str
+    cluster_identifier: str
+    nodes: Mapping[str, NodeSpec]
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class World:
+    """What is known now: facts by node name, and what earlier steps noted (`Step.note`)."""
+
+    nodes: Mapping[str, Facts | Unreachable]
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def facts(self, node: str) -> Facts:
+        """The node's facts; `NodeUnreachable` if it did not answer."""
+        found = self.nodes[node]
+        if isinstance(found, Unreachable):
+            raise NodeUnreachable(node, found)
+        return found
+
+    def postgres(self, spec: NodeSpec) -> Postgres | None:
+        return self.facts(spec.name).postgres(spec.data_directory)
+
+
+class NodeUnreachable(Exception):
+    def __init__(self, node: str, unreachable: Unreachable) -> None:
+        super().__init__(f"{node}: {unreachable.message}")
+        self.node = node
+        self.unreachable = unreachable
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the preflight table. A refusal names its reason and its mend, with a line to paste where there is one."""
+
+    key: str
+    node: str
+    title: str
+    level: Level
+    reason: str = ""
+    mend: str = ""
+    mend_command: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step on one host.
+
+    key: `role.verb`, unique in the plan (a node name is appended by `#` where a step repeats: `standby.copy#pg2`).
+    done: the predicate; never raises for a missing cluster, only `NodeUnreachable`.
+    actions: what to run, from stable facts only (what is confirmed is what runs); empty for a wait.
+    forecast: plan time: will this step have something to do? Default: `not done(world)`. Needed where earlier steps create the need
+        (a restart); a step whose forecast said "nothing" and that has something to do at run time stops the job as drift.
+    within_seconds: how long `done` may take to become true after the actions (polled).
+    destroys: says aloud what is overwritten or moved aside ("" = nothing).
+    restarts: names what is restarted ("" = nothing).
+    note: stdout of the last action is kept under this name in `World.notes`.
+    why: one sentence for the plan page.
+    reads: nodes whose facts `done` looks at, besides `node`.
+    """
+
+    key: str
+    node: str
+    title: str
+    done: Callable[[World], bool]
+    actions: Callable[[World], Sequence[Action]] = lambda _world: ()
+    forecast: Callable[[World], bool] | None = None
+    within_seconds: float = 30.0
+    destroys: str = ""
+    restarts: str = ""
+    note: str = ""
+    why: str = ""
+    reads: tuple[str, ...] = ()
+    is_proof: bool = False
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step as shown, stored and hashed."""
+
+    key: str
+    node: str
+    title: str
+    why: str
+    is_needed: bool
+    shown: tuple[str, ...]
+    diffs: tuple[tuple[str, str], ...]
+    destroys: str = ""
+    restarts: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the person confirms. `identities` are the facts that must still hold when it runs (system identifier, role, timeline)."""
+
+    kind: str
+    title: str
+    checks: tuple[Check, ...]
+    steps: tuple[PlannedStep, ...]
+    identities: Mapping[str, Mapping[str, str]]
+    summary: tuple[str, ...] = ()
+    estimate_seconds: float | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        return any(check.level == "refused" for check in self.checks)
+
+    @property
+    def hash(self) -> str:
+        """Covers parameters' effects (commands, diffs), identities, roles and timelines; not volatile facts (lag, sizes, ages)."""
+        covered = {"kind": self.kind, "steps": [asdict(step) for step in self.steps], "identities": self.identities}
+        return hashlib.sha256(json.dumps(covered, sort_keys=True, default=list).encode()).hexdigest()
+
+
+class Kind(Protocol):
+    """A job kind: one module in `jobs/kinds/` holds one frozen instance (`KIND`), listed in `jobs.kinds.KINDS`."""
+
+    name: str
+    label: str
+
+    def params(self, data: Mapping[str, Any]) -> Any:
+        """Validated frozen dataclass from plain JSON; `ParamsError` names field and mend."""
+
+    def title(self, params: Any) -> str: ...
+    def nodes(self, params: Any, brief: Brief) -> tuple[str, ...]:
+        """Names of the nodes whose facts it needs."""
+
+    def requests(self, params: Any, brief: Brief) -> Mapping[str, FactsRequest]: ...
+    def checks(self, params: Any, brief: Brief, world: World) -> Sequence[Check]: ...
+    def steps(self, params: Any, brief: Brief, world: World) -> Sequence[Step]:
+        """The list depends on params and brief, and on stable facts (versions, paths), never on what is already done."""
+
+    def summary(self, params: Any, brief: Brief, world: World) -> Sequence[str]: ...
+
+
+class ParamsError(ValueError):
+    def __init__(self, field_name: str, message: str, mend: str = "") -> None:
+        super().__init__(f"{field_name}: {message}" + (f" — {mend}" if mend else ""))
+        self.field_name, self.message, self.mend = field_name, message, mend
+
+
+def identities_of(brief: Brief, world: World, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Who each host and its database cluster are: what a plan binds to."""
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        facts = world.nodes[name]
+        if isinstance(facts, Unreachable):
+            found[name] = {"reachable": "no"}
+            continue
+        postgres = facts.postgres(brief.nodes[name].data_directory)
+        found[name] = {
+            "machine": facts.machine_id or facts.hostname,
+            "system_identifier": postgres.system_identifier if postgres else "",
+            "role": postgres.role if postgres else "",
+            "timeline": str(postgres.timeline) if postgres else "",
+        }
+    return found
+
+
+def planned(step: Step, world: World) -> PlannedStep:
+    is_needed = step.forecast(world) if step.forecast else not step.done(world)
+    actions = tuple(step.actions(world)) if is_needed else ()
+    diffs = tuple((action.path, file_diff(action, world.facts(step.node))) for action in actions if isinstance(action, WriteFile))
+    return PlannedStep(
+        key=step.key, node=step.node, title=step.title, why=step.why, is_needed=is_needed,
+        shown=tuple(action.shown for action in actions), diffs=diffs,
+        destroys=step.destroys if is_needed else "", restarts=step.restarts if is_needed else "",
+    )  # fmt: skip
+
+
+def file_diff(action: WriteFile, facts: Facts) -> str:
+    """A unified diff, secrets masked, of the file as the facts saw it (`FactsRequest.paths`) and as it will be."""
+    known = facts.paths.get(action.path)
+    before = known.text if known and known.text is not None else ""
+    return "".join(
+        difflib.unified_diff(
+            before.splitlines(keepends=True), text_shown(action.text).splitlines(keepends=True), action.path, action.path, n=2
+        )
+    )
+
+
+def plan_of(kind: Kind, params: Any, brief: Brief, world: World) -> Plan:
+    """Checks, steps and their commands as shown. With a refusal there may be no steps: a plan that cannot run shows why."""
+    checks = tuple(kind.checks(params, brief, world))
+    refused = any(check.level == "refused" for check in checks)
+    steps = () if refused else tuple(planned(step, world) for step in kind.steps(params, brief, world))
+    return Plan(
+        kind=kind.name, title=kind.title(params), checks=checks, steps=steps,
+        identities=identities_of(brief, world, kind.nodes(params, brief)),
+        summary=() if refused else tuple(kind.summary(params, brief, world)),
+    )  # fmt: skip

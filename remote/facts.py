@@ -1,0 +1,304 @@
+"""Facts: what one read-only look at a host says, as plain values.
+
+`facts_command(request)` is the one script, `parse(output)` the pure function that reads its answer; a host that does not answer is
+an `Unreachable` value. Passwords in conninfo strings are stripped before anything leaves the host's answer (`parse`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["primary", "standby", "unknown"]
+
+
+@dataclass(frozen=True)
+class FactsRequest:
+    """What to look at besides the host itself.
+
+    data_directory / port / bin_directory: a PostgreSQL that discovery would not find by itself ("" and 0: only discover).
+    paths: files and directories to describe (text is read when at most 64 KiB).
+    reach: `(address, port)` pairs to open a TCP connection to *from this host*.
+    sections: a subset for a quick re-read ("host", "postgres", "sql", "paths", "reach"); empty = all.
+    """
+
+    data_directory: str = ""
+    port: int = 0
+    bin_directory: str = ""
+    owner: str = ""
+    paths: tuple[str, ...] = ()
+    reach: tuple[tuple[str, int], ...] = ()
+    sections: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Mount:
+    path: str
+    device: str
+    filesystem: str
+    size_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class Account:
+    name: str
+    uid: int
+    home: str
+    shell: str
+    is_locked: bool
+    is_system: bool
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One set of PostgreSQL binaries: `major` is "15" or "9.6"."""
+
+    bin_directory: str
+    major: str
+    version: str
+    library_directory: str = ""
+    tools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Control:
+    """pg_controldata, LC_ALL=C, words kept. `timeline` is the last checkpoint's: after a fast promotion it lags behind."""
+
+    system_identifier: str
+    state: str
+    timeline: int
+    checkpoint_lsn: int
+    redo_lsn: int
+    redo_wal_file: str
+    minimum_recovery_lsn: int = 0
+    minimum_recovery_timeline: int = 0
+    wal_segment_bytes: int = 16 * 1024 * 1024
+    has_checksums: bool = False
+    wal_log_hints: bool = False
+    wal_level: str = ""
+    max_connections: int = 0
+    max_worker_processes: int = 0
+    max_wal_senders: int = 0
+    max_prepared_transactions: int = 0
+    max_locks_per_transaction: int = 0
+    control_version: int = 0
+    catalog_version: int = 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    value: str
+    unit: str = ""
+    context: str = ""
+    source: str = ""
+    source_file: str = ""
+    source_line: int = 0
+    pending_restart: bool = False
+    boot_value: str = ""
+
+
+@dataclass(frozen=True)
+class Tablespace:
+    name: str
+    oid: int
+    location: str
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class DatabaseRole:
+    """password_kind: "scram" | "md5" | "none" | "unknown" (not a superuser's look)."""
+
+    name: str
+    is_superuser: bool
+    can_login: bool
+    can_replicate: bool
+    password_kind: str = "unknown"  # noqa: S105
+    member_of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Slot:
+    name: str
+    kind: str
+    is_active: bool
+    restart_lsn: int = 0
+    held_bytes: int = 0
+    wal_status: str = ""
+    is_temporary: bool = False
+
+
+@dataclass(frozen=True)
+class WalSender:
+    """A row of pg_stat_replication; LSNs are 0 where the server gave null."""
+
+    application_name: str
+    client_address: str
+    state: str
+    sync_state: str
+    user: str = ""
+    pid: int = 0
+    sent_lsn: int = 0
+    write_lsn: int = 0
+    flush_lsn: int = 0
+    replay_lsn: int = 0
+    write_lag_seconds: float | None = None
+    flush_lag_seconds: float | None = None
+    replay_lag_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class WalReceiver:
+    status: str
+    sender_host: str = ""
+    sender_port: int = 0
+    slot_name: str = ""
+    received_timeline: int = 0
+    conninfo: str = ""
+
+
+@dataclass(frozen=True)
+class Archiver:
+    archived_count: int = 0
+    failed_count: int = 0
+    last_archived_wal: str = ""
+    last_failed_wal: str = ""
+    last_archived_at: str = ""
+    last_failed_at: str = ""
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """One database cluster (data directory) on a host, running or not. LSNs are integers (`remote.lsn`), 0 = unknown."""
+
+    data_directory: str
+    owner: str
+    major: str
+    version: str = ""
+    bin_directory: str = ""
+    config_file: str = ""
+    hba_file: str = ""
+    log_file: str = ""
+    port: int = 0
+    socket_directory: str = ""
+    is_running: bool = False
+    postmaster_pid: int = 0
+    answers_sql: bool = False
+    sql_error: str = ""
+    control: Control | None = None
+    role: Role = "unknown"
+    timeline: int = 0
+    current_lsn: int = 0
+    receive_lsn: int = 0
+    replay_lsn: int = 0
+    is_replay_paused: bool = False
+    last_replayed_at: str = ""
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    config_text: str = ""
+    auto_config_text: str = ""
+    hba_text: str = ""
+    recovery_text: str = ""
+    hba_errors: tuple[str, ...] = ()
+    signal_files: tuple[str, ...] = ()
+    has_backup_label: bool = False
+    is_backup_running: bool = False
+    tablespaces: tuple[Tablespace, ...] = ()
+    size_bytes: int = 0
+    wal_bytes: int = 0
+    archive_ready_count: int = 0
+    libraries: tuple[str, ...] = ()
+    collations: Mapping[str, str] = field(default_factory=dict)
+    roles: tuple[DatabaseRole, ...] = ()
+    slots: tuple[Slot, ...] = ()
+    senders: tuple[WalSender, ...] = ()
+    receiver: WalReceiver | None = None
+    archiver: Archiver | None = None
+    debian_cluster: str = ""
+
+    @property
+    def system_identifier(self) -> str:
+        return self.control.system_identifier if self.control else ""
+
+
+@dataclass(frozen=True)
+class PathFact:
+    """kind: "missing" | "file" | "directory" | "link" | "other" | "denied". `text` only for small readable files."""
+
+    kind: str
+    owner: str = ""
+    group: str = ""
+    mode: str = ""
+    size_bytes: int = 0
+    entries: int = 0
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Reach:
+    is_open: bool
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One look at one host. `clock_skew_seconds` = host minus panel, corrected by half the round trip."""
+
+    hostname: str
+    machine_id: str = ""
+    os_id: str = ""
+    os_version: str = ""
+    kernel: str = ""
+    architecture: str = ""
+    boot_id: str = ""
+    cpu_count: int = 0
+    memory_bytes: int = 0
+    addresses: tuple[str, ...] = ()
+    login_user: str = ""
+    can_become_root: bool = False
+    can_become_owner: bool = False
+    become_error: str = ""
+    epoch_seconds: float = 0.0
+    clock_skew_seconds: float = 0.0
+    selinux: str = "absent"
+    is_systemd: bool = False
+    systemd_removes_ipc: bool = False
+    glibc_version: str = ""
+    icu_version: str = ""
+    tools: Mapping[str, str] = field(default_factory=dict)
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    installations: tuple[Installation, ...] = ()
+    clusters: tuple[Postgres, ...] = ()
+    paths: Mapping[str, PathFact] = field(default_factory=dict)
+    reach: Mapping[str, Reach] = field(default_factory=dict)
+    elapsed_ms: int = 0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_reachable(self) -> Literal[True]:
+        return True
+
+    def postgres(self, data_directory: str) -> Postgres | None:
+        """The cluster at that data directory (compared without a trailing slash)."""
+        wanted = data_directory.rstrip("/")
+        return next((found for found in self.clusters if found.data_directory.rstrip("/") == wanted), None)
+
+    def mount_of(self, path: str) -> Mount | None:
+        """The mount that holds `path`: the longest mount point that is a prefix of it."""
+        holding = [m for m in self.mounts if m.path in ("/", path) or path.startswith(m.path.rstrip("/") + "/")]
+        return max(holding, key=lambda mount: len(mount.path), default=None)
+
+
+@dataclass(frozen=True)
+class Unreachable:
+    """A host that gave no facts. cause: "timeout" | "refused" | "no-route" | "authentication" | "host-key" | "dns" | "other"."""
+
+    cause: str
+    message: str
+    mend: str = ""
+
+    @property
+    def is_reachable(self) -> Literal[False]:
+        return False
