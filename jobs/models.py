@@ -19,7 +19,7 @@ class Job(models.Model):
     planned   → queued (a person confirmed the hash) | withdrawn (a newer plan, or a person said no)
     queued    → running (a worker claimed it by compare-and-set on `status` and `epoch`) | cancelled
     running   → succeeded | failed (expected: a step did not become done; drift) | errored (our bug)
-              → cancelled (asked by `cancel_requested_at`; the remote process is proven ended) | lost (no heartbeat, handed on in vain)
+              → cancelled (asked by `cancel_requested_at`; the remote process is proven ended) | lost (no heartbeat)
     failed, errored, cancelled, lost → queued (resume: same plan, from the first step that is not done)
     """
 

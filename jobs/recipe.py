@@ -141,7 +141,7 @@ class PlannedStep:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the person confirms. `identities` are the facts that must still hold when it runs (system identifier, role, timeline)."""
+    """What the person confirms. `identities` must still hold when it runs: machine, system identifier, role, timeline."""
 
     kind: str
     title: str
