@@ -100,11 +100,19 @@ class HostDisk:
     def owner(self, name: str) -> tuple[int, int]:
         return self._accounts[name].uid, self._accounts[name].gid
 
+    def parents(self, inside: str) -> None:
+        """The directories above a path, in which the machine's content does shine through."""
+        for parent in reversed(self.path(inside).relative_to(self.upper).parents):
+            path = self.upper / parent
+            if not path.exists():
+                path.mkdir()
+                self._claim(path, 0o755, "root")
+
     def directory(self, inside: str, mode: int = 0o755, owner: str = "root") -> Path:
         """A directory of the host's own, in which nothing of the machine's shines through."""
         path = self.path(inside)
         _remove_white_out(path)
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True)
         self._claim(path, mode, owner)
         os.setxattr(path, "trusted.overlay.opaque", b"y")
         return path
@@ -117,21 +125,29 @@ class HostDisk:
         return path
 
     def copy(self, source: Path, inside: str) -> None:
-        """A tree of the machine's, root's own in the host."""
-        target = self.path(inside)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        """A tree of the machine's, root's own in the host. The parent directory is there already."""
+        target = self.directory(inside)
         subprocess.run(["cp", "-a", "--reflink=auto", "--no-preserve=ownership", f"{source}/.", target], check=True)
 
     def hide(self, inside: str) -> None:
         """White out a file or directory of the machine's."""
         path = self.path(inside)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.mknod(path, 0o000 | stat.S_IFCHR, os.makedev(0, 0))
+        self.parents(inside)
+        os.mknod(path, stat.S_IFCHR, os.makedev(0, 0))
+
+    def hide_debians_postgres(self) -> None:
+        """No trace of the release's packages, on hosts whose PostgreSQL came by another way."""
+        wrapped = [e.path for e in os.scandir("/usr/bin") if e.is_symlink() and "pg_wrapper" in os.readlink(e.path)]
+        tools = [str(path) for path in Path("/usr/bin").glob("pg_*cluster*")]
+        for inside in (*wrapped, *tools, "/usr/lib/postgresql", "/usr/share/postgresql-common"):
+            self.hide(inside)
+        for inside in ("/etc/postgresql", "/var/log/postgresql"):
+            self.path(inside).rmdir()
+        self.hide("/etc/postgresql-common")
 
     def prepare(self, name: str, ssh_port: int, password_login: bool, public_key: str) -> str:
         """Everything but PostgreSQL. Returns the fingerprint of the host key (SHA256:…)."""
         self.upper.mkdir(parents=True)
-        self._claim(self.upper, 0o755, "root")
         for directory, shown in SHOWN.items():
             self._show_only(directory, shown)
         for directory, (mode, owner) in OWN_DIRECTORIES.items():
@@ -148,6 +164,7 @@ class HostDisk:
 
     def _show_only(self, directory: str, shown: frozenset[str]) -> None:
         self.path(directory).mkdir(parents=True, exist_ok=True)
+        self._claim(self.path(directory), 0o755, "root")
         for entry in os.scandir(directory):
             if entry.name not in shown:
                 self.hide(f"{directory.rstrip('/')}/{entry.name}")

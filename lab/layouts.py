@@ -87,8 +87,10 @@ class Debian(Layout):
         )
 
     def install(self, disk: HostDisk, build: Build) -> None:
+        home = f"/usr/lib/postgresql/{build.major}"
         if not build.is_of_the_release:
-            disk.copy(build.prefix, f"/usr/lib/postgresql/{build.major}")
+            disk.parents(home)
+            disk.copy(build.prefix, home)
 
     def create(self, host: Host, options: ClusterOptions) -> None:
         record = host.record
@@ -147,6 +149,7 @@ class Cocca(_OwnDirectories):
         return Places(f"{self.home}/bin", data, data, f"{self.home}/postgresql.log")
 
     def install(self, disk: HostDisk, build: Build) -> None:
+        disk.hide_debians_postgres()
         disk.directory("/opt/cocca-8")
         disk.directory(self.home, owner="postgres")
         for part in build.parts():
@@ -171,6 +174,8 @@ class Custom(_OwnDirectories):
         return Places(f"/opt/postgresql-{major}/bin", data, data, f"{Path(data).parent}/postgresql.log")
 
     def install(self, disk: HostDisk, build: Build) -> None:
+        disk.hide_debians_postgres()
+        disk.directory(f"/opt/postgresql-{build.major}")
         for part in build.parts():
             disk.copy(build.prefix / part, f"/opt/postgresql-{build.major}/{part}")
 
