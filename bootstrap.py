@@ -30,7 +30,7 @@ PROGRAMS = {
 
 
 def main(target: str) -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (said in plain words before anything newer is met)
         raise SystemExit(f"pgpanel needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: make PYTHON=python3.11 …")
     step("virtual environment", make_virtual_environment)
     step("Python packages", lambda: install_locked("requirements-dev.lock" if target == "test" else "requirements.lock"))
@@ -48,7 +48,7 @@ def step(title: str, action: object) -> None:
 
 
 def make_virtual_environment() -> None:
-    if PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode == 0:
+    if PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "--version"], check=False, capture_output=True).returncode == 0:
         return
     if importlib.util.find_spec("ensurepip") is None:
         # Debian keeps ensurepip in a package of its own
@@ -66,7 +66,11 @@ def install_locked(lock_name: str) -> None:
     if wanted[lock_name] in installed or wanted["requirements-dev.lock"] in installed:
         return
     call([PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", ROOT / lock_name])
-    stamp.write_text(wanted[lock_name] + "\n")
+    stamp.write_text(lock_digest(lock_name))
+
+
+def lock_digest(lock_name: str) -> str:
+    return hashlib.sha256((ROOT / lock_name).read_bytes()).hexdigest()
 
 
 def install_machine_packages(target: str) -> None:
@@ -80,7 +84,9 @@ def install_machine_packages(target: str) -> None:
 def install_by_apt(packages: list[str]) -> None:
     """apt as root or by sudo; no daemon of these packages is started here (policy-rc.d, only while apt runs)."""
     prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if not shutil.which("apt-get") or (prefix and subprocess.run([*prefix, "true"], capture_output=True).returncode != 0):
+    if not shutil.which("apt-get") or (
+        prefix and subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode != 0
+    ):
         raise SystemExit(f"Missing on this machine: {' '.join(packages)}. As root: apt-get install {' '.join(packages)}")
     script = """
         policy=/usr/sbin/policy-rc.d
