@@ -13,6 +13,9 @@ from django.utils.translation import gettext_lazy as _
 name_validator = RegexValidator(
     r"^[a-z][a-z0-9-]{0,38}$", _("Small letters, digits and hyphens, beginning with a letter, at most 39 characters.")
 )
+# an address or a name, never an option: it may stand on a command line
+host_validator = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9.:_%-]*$", _("A host name or an IP address."))
+user_validator = RegexValidator(r"^[A-Za-z_][A-Za-z0-9._-]*\$?$", _("The name of a login account."))
 port_validators = [MinValueValidator(1), MaxValueValidator(65535)]
 
 
@@ -63,7 +66,32 @@ class Credential(models.Model):
         return self.label
 
 
-class Node(models.Model):
+class HostAddress(models.Model):
+    """How one host is reached and where its PostgreSQL listens: shared by a Node and by a host of a Draft.
+
+    A jump host is logged into with the same credential. `host_key` is empty until a person accepted the fingerprint.
+    """
+
+    name = models.CharField(_("name"), max_length=39, validators=[name_validator])
+    ssh_host = models.CharField(_("SSH address"), max_length=253, validators=[host_validator])
+    ssh_port = models.PositiveIntegerField(_("SSH port"), default=22, validators=port_validators)
+    ssh_user = models.CharField(_("SSH user"), max_length=63, default="root", validators=[user_validator])
+    host_key = models.TextField(blank=True, help_text='pinned: "ssh-ed25519 AAAA…"')
+    jump_host = models.CharField(_("jump host"), max_length=253, blank=True, validators=[host_validator])
+    jump_port = models.PositiveIntegerField(_("port of the jump host"), default=22, validators=port_validators)
+    jump_user = models.CharField(_("user on the jump host"), max_length=63, blank=True, validators=[user_validator])
+    jump_host_key = models.TextField(blank=True)
+    node_address = models.CharField(_("address that the other nodes use"), max_length=253, validators=[host_validator])
+    postgres_port = models.PositiveIntegerField(_("PostgreSQL port"), default=5432, validators=port_validators)
+    layout = models.CharField(_("layout"), max_length=20, default="debian")
+    overrides: models.JSONField[dict[str, str]] = models.JSONField(default=dict, blank=True)
+    position = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+class Node(HostAddress):
     """One PostgreSQL server of a cluster, on a host reached by SSH.
 
     `overrides` holds what differs from the layout's row: data_directory, config_directory, bin_directory,
@@ -71,22 +99,8 @@ class Node(models.Model):
     """
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="nodes")
-    name = models.CharField(_("name"), max_length=39, validators=[name_validator])
-    ssh_host = models.CharField(_("SSH address"), max_length=253)
-    ssh_port = models.PositiveIntegerField(_("SSH port"), default=22, validators=port_validators)
-    ssh_user = models.CharField(_("SSH user"), max_length=63, default="root")
     credential = models.ForeignKey(Credential, on_delete=models.PROTECT, related_name="nodes")
-    host_key = models.TextField(blank=True, help_text='pinned: "ssh-ed25519 AAAA…"')
-    jump_host = models.CharField(_("jump host"), max_length=253, blank=True)
-    jump_port = models.PositiveIntegerField(default=22, validators=port_validators)
-    jump_user = models.CharField(max_length=63, blank=True)
-    jump_host_key = models.TextField(blank=True)
-    node_address = models.CharField(_("address that the other nodes use"), max_length=253)
-    postgres_port = models.PositiveIntegerField(_("PostgreSQL port"), default=5432, validators=port_validators)
     postgres_major = models.CharField(max_length=4, blank=True)
-    layout = models.CharField(_("layout"), max_length=20, default="debian")
-    overrides = models.JSONField(default=dict, blank=True)
-    position = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -155,13 +169,30 @@ class Quarantine(models.Model):
 
 
 class Draft(models.Model):
-    """A wizard that somebody left and may take up again. Secrets typed into it are `Credential`s at once, never in `data`."""
+    """A wizard that somebody left and may take up again. Secrets typed into it are `Credential`s at once, never in `data`.
+
+    `data["hosts_form"]` keeps page 1 as it was typed, valid or not; `hosts` are its valid rows, with what was found on them.
+    """
+
+    class Kind(models.TextChoices):
+        SETUP = "setup", _("New replication")
+        IMPORT = "import", _("Import of a running cluster")
+        ADD_NODE = "add-node", _("New standby")
+
+    class Access(models.TextChoices):
+        MADE_KEY = "made-key", _("A key that the panel makes")
+        PASTED_KEY = "pasted-key", _("A private key that I paste")
+        PASSWORD_ONCE = "password-once", _("A password, used once to install the panel's key, then forgotten")
+        PASSWORD_KEPT = "password-kept", _("A password, kept encrypted (where sudo asks for one)")
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="drafts")
-    kind = models.CharField(max_length=20, default="setup")
+    kind = models.CharField(max_length=20, choices=Kind.choices, default=Kind.SETUP)
     cluster = models.ForeignKey(Cluster, null=True, blank=True, on_delete=models.CASCADE)
     page = models.CharField(max_length=20, default="hosts")
+    access = models.CharField(max_length=20, choices=Access.choices, default=Access.MADE_KEY)
+    made_key = models.ForeignKey(Credential, null=True, on_delete=models.SET_NULL, related_name="+")
+    typed = models.ForeignKey(Credential, null=True, on_delete=models.SET_NULL, related_name="+")
     data: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
@@ -171,3 +202,40 @@ class Draft(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} by {self.user}, {self.page}"
+
+
+class DraftHost(HostAddress):
+    """A host of a wizard that is not finished, and what the last look at it said.
+
+    new → asking (a task looks) → host-key (a person must accept the fingerprint) | seen | refused (reason and mend)
+    host-key, seen, refused → asking (look again)
+    """
+
+    class Status(models.TextChoices):
+        NEW = "new", _("not looked at yet")
+        ASKING = "asking", _("looking")
+        HOST_KEY = "host-key", _("host key to accept")
+        SEEN = "seen", _("looked at")
+        REFUSED = "refused", _("not reached")
+
+    draft = models.ForeignKey(Draft, on_delete=models.CASCADE, related_name="hosts")
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.NEW)
+    asked_at = models.DateTimeField(null=True)
+    offered_key = models.TextField(blank=True, help_text="what the host showed; becomes host_key when a person accepts it")
+    offered_fingerprint = models.CharField(max_length=80, blank=True)
+    offered_by_jump = models.BooleanField(default=False, help_text="the offered key is the jump host's")
+    key_installed = models.BooleanField(default=False, help_text="the panel's key was put there with the password")
+    error = models.TextField(blank=True)
+    mend = models.TextField(blank=True)
+    facts: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    seen_at = models.DateTimeField(null=True)
+    data_directory = models.CharField(max_length=500, blank=True, help_text="the chosen database cluster; empty: none there yet")
+    is_primary = models.BooleanField(default=False)
+    is_chosen = models.BooleanField(default=False, help_text="a person has chosen; before, the panel's own proposal stands")
+
+    class Meta:
+        ordering = ["position", "name"]
+        constraints = [models.UniqueConstraint(fields=["draft", "name"], name="host_name_once_per_draft")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -4,6 +4,9 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from pgpanel.checks import refuse_unsafe_start
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pgpanel.settings")
 
 application = get_asgi_application()
+refuse_unsafe_start()

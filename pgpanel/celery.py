@@ -1,11 +1,21 @@
 """The Celery application. Queues: `jobs` (long, change hosts), `plans` (read hosts for a person who waits), `observe`, `notify`."""
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import beat_init, worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pgpanel.settings")
 
 app = Celery("pgpanel")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_init.connect
+@beat_init.connect
+def refuse_unsafe_start(**_sender: Any) -> None:
+    from pgpanel.checks import refuse_unsafe_start as refuse  # noqa: PLC0415 — settings are not loaded yet when this module is
+
+    refuse()

@@ -19,6 +19,8 @@ INSECURE_SECRET_KEY = "insecure-only-for-one-machine-without-PGPANEL_PRODUCTION"
 SECRET_KEY = env.str("SECRET_KEY", INSECURE_SECRET_KEY)
 ENCRYPTION_KEYS: list[str] = env.list("PGPANEL_ENCRYPTION_KEYS", [])
 """Fernet keys, newest first: the first encrypts, all decrypt (`clusters/secrets.py`)."""
+ENCRYPTION_KEY_FILE = VAR_DIR / "encryption.key"
+"""Where the keys stand on one machine, when the environment names none; made with the first secret, mode 0600."""
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 BEHIND_TLS = env.bool("PGPANEL_BEHIND_TLS", False)
@@ -107,6 +109,9 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# rate limits must hold over all web processes and while Redis is away, so they stand in the database (table by accounts' migration)
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "accounts_cacheentry"}}
+
 # -- Redis and Celery ----------------------------------------------------------------------------------------------------------
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 CELERY_BROKER_URL = REDIS_URL
@@ -145,6 +150,9 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_ADAPTER = "accounts.adapter.ClosedSignupAdapter"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_CHANGE_EMAIL = False
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,5/5m/key", "change_password": "5/m/user", "reauthenticate": "10/m/user"}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 EMAIL_CONFIG = env.dj_email_url("EMAIL_URL", "consolemail://")
 vars().update({key: value for key, value in EMAIL_CONFIG.items() if key.startswith("EMAIL_")})

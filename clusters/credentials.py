@@ -1,0 +1,127 @@
+"""Making, keeping and opening credentials. Nothing here returns a secret other than as `Secret`, and no page ever gets one."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import secrets as randomness
+import string
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from clusters import secrets
+from clusters.models import Cluster, Credential, Node
+from remote.command import Secret
+from remote.host import generate_key
+
+ROLES = {"replication": "pgpanel_replication", "monitoring": "pgpanel_monitor"}
+"""The database roles that the panel makes, by purpose."""
+
+
+class KeyUnreadable(ValueError):
+    """A pasted text is not a private key that can be used; says what it is and what to do."""
+
+
+def secret_of(credential: Credential) -> Secret:
+    """`EncryptionKeyLost` if the panel's keys do not open it."""
+    return secrets.open_sealed(credential.sealed, credential.label)
+
+
+def key_make(label: str, cluster: Cluster | None = None, purpose: str = "login") -> Credential:
+    private, public = generate_key(f"pgpanel {label}")
+    return Credential.objects.create(
+        kind=Credential.Kind.SSH_KEY, label=label, cluster=cluster, purpose=purpose,
+        sealed=secrets.seal(private.value), public_part=public.strip(),
+    )  # fmt: skip
+
+
+def key_from_text(text: str, label: str, cluster: Cluster | None = None) -> Credential:
+    """A pasted private key, without a passphrase; `KeyUnreadable` says why not."""
+    private, public = _private_and_public(text)
+    return Credential.objects.create(
+        kind=Credential.Kind.SSH_KEY,
+        label=label,
+        cluster=cluster,
+        purpose="login",
+        sealed=secrets.seal(private),
+        public_part=public,
+    )
+
+
+def password_keep(password: str, label: str, username: str, cluster: Cluster | None = None) -> Credential:
+    return Credential.objects.create(
+        kind=Credential.Kind.SSH_PASSWORD, label=label, cluster=cluster, purpose="login",
+        username=username, sealed=secrets.seal(password),
+    )  # fmt: skip
+
+
+def role_password(cluster: Cluster, purpose: str, username: str = "") -> tuple[str, Secret]:
+    """Name and password of the database role for `purpose`; made (32 characters) when there is none yet."""
+    with transaction.atomic():
+        Cluster.objects.select_for_update().get(pk=cluster.pk)
+        credential = Credential.objects.filter(cluster=cluster, kind=Credential.Kind.DATABASE_ROLE, purpose=purpose).first()
+        if credential is None:
+            name = username or ROLES.get(purpose, f"pgpanel_{purpose}")
+            credential = role_password_keep(cluster, purpose, name, _generated_password())
+    return credential.username, Secret(f"{purpose}_password", secret_of(credential).value)
+
+
+def role_password_keep(cluster: Cluster, purpose: str, username: str, password: str) -> Credential:
+    """A role that exists already, with the password that a person typed."""
+    return Credential.objects.update_or_create(
+        cluster=cluster, kind=Credential.Kind.DATABASE_ROLE, purpose=purpose,
+        defaults={"username": username, "label": _("role %(name)s") % {"name": username}, "sealed": secrets.seal(password)},
+    )[0]  # fmt: skip
+
+
+def archive_key(node: Node) -> tuple[Secret, str]:
+    """The key with which `node` sends WAL to the others' archives: (private, public line); made when there is none yet."""
+    purpose = f"archive:{node.name}"
+    with transaction.atomic():
+        Cluster.objects.select_for_update().get(pk=node.cluster_id)
+        credential = Credential.objects.filter(cluster=node.cluster_id, kind=Credential.Kind.SSH_KEY, purpose=purpose).first()
+        if credential is None:
+            credential = key_make(f"archive {node.cluster.name}/{node.name}", node.cluster, purpose)
+    return Secret(f"archive_key:{node.name}", secret_of(credential).value), credential.public_part
+
+
+def fingerprint(public_line: str) -> str:
+    """`SHA256:…` of a public key or host key line, as ssh-keygen prints it; "" for a text that is none."""
+    try:
+        blob = base64.b64decode(public_line.split()[1], validate=True)
+    except (IndexError, binascii.Error):
+        return ""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+def _generated_password() -> str:
+    letters = string.ascii_letters + string.digits
+    return "".join(randomness.choice(letters) for _position in range(32))
+
+
+def _private_and_public(text: str) -> tuple[str, str]:
+    """The key in OpenSSH form and its public line."""
+    data = text.strip().replace("\r\n", "\n").encode() + b"\n"
+    if data.startswith(b"ssh-") or b"PUBLIC KEY" in data:
+        raise KeyUnreadable(_("This is a public key. Paste the private one: the file without “.pub”."))
+    try:
+        load = serialization.load_ssh_private_key if b"OPENSSH" in data else serialization.load_pem_private_key
+        key = load(data, password=None)
+    except TypeError:
+        raise KeyUnreadable(
+            _("This key has a passphrase. Paste one without, made for the panel: ssh-keygen -t ed25519 -N ''")
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyUnreadable(
+            _("This is not a private SSH key in OpenSSH or PEM form. Paste the whole file, with its BEGIN and END lines.")
+        ) from None
+    try:
+        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+        public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)  # type: ignore[union-attr]
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise KeyUnreadable(_("SSH does not take keys of this kind. Make one with: ssh-keygen -t ed25519 -N ''")) from None
+    return private.decode(), public.decode()

@@ -1,0 +1,68 @@
+"""Who may do what: the one place that decides. Pages, live streams, API and engine ask here.
+
+A role counts on one cluster, or over all (`Grant.cluster` empty); each includes the ones before it. A superuser is administrator
+over all. A cluster that one may not see does not exist: 404, not 403.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import Http404
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from clusters.models import Cluster, Grant, Node
+
+Role = Literal["viewer", "operator", "administrator"]
+Person = User | AnonymousUser
+RANK: dict[str, int] = {role: rank for rank, role in enumerate(Grant.Role.values)}
+
+
+def may(user: Person, role: Role, cluster: Cluster | None) -> bool:
+    """May `user` act as `role` on `cluster` (None: over all clusters)?"""
+    if not user.is_authenticated or not user.is_active:
+        return False
+    if user.is_superuser:
+        return True
+    where = Q(cluster=None) if cluster is None else Q(cluster=None) | Q(cluster=cluster)
+    return Grant.objects.filter(where, user=user, role__in=_at_least(role)).exists()
+
+
+def clusters_for(user: Person, role: Role = "viewer") -> QuerySet[Cluster]:
+    """The clusters on which `user` may act as `role`."""
+    if may(user, role, None):
+        return Cluster.objects.all()
+    if not user.is_authenticated or not user.is_active:
+        return Cluster.objects.none()
+    return Cluster.objects.filter(grants__user=user, grants__role__in=_at_least(role))
+
+
+def cluster_or_404(user: Person, name: str, role: Role = "viewer") -> Cluster:
+    """The cluster; 404 if it is not there or may not be seen, 403 if it may be seen but not that."""
+    cluster = clusters_for(user, "viewer").filter(name=name).first()
+    if cluster is None:
+        raise Http404(_("No such cluster."))
+    if not may(user, role, cluster):
+        raise PermissionDenied(_("This needs the role “%(role)s” on %(name)s.") % {"role": role, "name": name})
+    return cluster
+
+
+def node_or_404(user: Person, cluster_name: str, node_name: str, role: Role = "viewer") -> Node:
+    cluster = cluster_or_404(user, cluster_name, role)
+    node = cluster.nodes.select_related("credential", "state").filter(name=node_name).first()
+    if node is None:
+        raise Http404(_("No such node."))
+    return node
+
+
+def require(user: Person, role: Role, cluster: Cluster | None) -> None:
+    if not may(user, role, cluster):
+        raise PermissionDenied(_("This needs the role “%(role)s” over all clusters.") % {"role": role})
+
+
+def _at_least(role: Role) -> list[str]:
+    return [name for name, rank in RANK.items() if rank >= RANK[role]]

@@ -1,0 +1,171 @@
+"""What other rooms may ask of clusters: how a node is reached, where its things lie, its secrets, and keeping what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from clusters.credentials import archive_key, role_password, role_password_keep, secret_of
+from clusters.models import Cluster, Credential, HostAddress, Node, NodeState
+from clusters.rights import cluster_or_404, clusters_for, may, node_or_404
+from remote.facts import Facts, FactsRequest, Postgres, Unreachable, facts_to_json
+from remote.host import Access, Host, Lock
+from remote.layouts import LAYOUTS, Paths
+
+__all__ = [
+    "accept_host_key", "access_of", "access_to", "archive_key", "cluster_create", "cluster_or_404", "cluster_remove",
+    "clusters_for", "facts_request_of", "host_of", "may", "node_create", "node_or_404", "node_remove", "paths_of",
+    "remember_facts", "role_password", "role_password_keep",
+]  # fmt: skip
+
+# -- reaching a node -----------------------------------------------------------------------------------------------------------
+
+
+def access_of(node: Node) -> Access:
+    return access_to(node, node.credential)
+
+
+def access_to(address: HostAddress, credential: Credential | None) -> Access:
+    """How one logs into the host of a node or of a draft."""
+    secret = secret_of(credential) if credential else None
+    is_key = credential is not None and credential.kind == Credential.Kind.SSH_KEY
+    here = Access(
+        host=address.ssh_host, port=address.ssh_port, user=address.ssh_user, host_key=address.host_key,
+        private_key=secret if is_key else None, password=None if is_key else secret,
+    )  # fmt: skip
+    if not address.jump_host:
+        return here
+    through = replace(
+        here,
+        host=address.jump_host,
+        port=address.jump_port,
+        user=address.jump_user or address.ssh_user,
+        host_key=address.jump_host_key,
+    )
+    return replace(here, jump=through)
+
+
+def host_of(node: Node, lock: Lock | None = None) -> Host:
+    """Not connected yet; a context manager. `lock` for whoever changes something there."""
+    return Host(access_of(node), node.name, lock=lock)
+
+
+def paths_of(node: Node) -> Paths:
+    """Where the node's things lie: its layout's row, with what the node overrides."""
+    return LAYOUTS[node.layout].paths(node.postgres_major, node.overrides)
+
+
+def facts_request_of(node: Node, **more: Any) -> FactsRequest:
+    """The look at this node's own database cluster. `more`: further fields of FactsRequest (paths, reach, sections)."""
+    paths = paths_of(node)
+    request = FactsRequest(
+        data_directory=paths.data_directory, port=node.postgres_port, bin_directory=paths.bin_directory, owner=paths.owner
+    )
+    return replace(request, **more)
+
+
+# -- keeping what was seen -----------------------------------------------------------------------------------------------------
+
+
+def remember_facts(node: Node, facts: Facts | Unreachable) -> None:
+    """Write the node's last look. A host that did not answer keeps its old facts: stale is not down."""
+    if isinstance(facts, Unreachable):
+        NodeState.objects.update_or_create(
+            node=node, defaults={"tried_at": timezone.now(), "is_reachable": False, "error": facts.message}
+        )
+        return
+    postgres = facts.postgres(paths_of(node).data_directory)
+    now = timezone.now()
+    seen = {"tried_at": now, "seen_at": now, "is_reachable": True, "error": "", "facts": facts_to_json(facts), "facts_at": now}
+    NodeState.objects.update_or_create(node=node, defaults=seen | _state_of(postgres))
+    if postgres:
+        _pin(node, postgres)
+
+
+def _state_of(postgres: Postgres | None) -> dict[str, Any]:
+    if postgres is None:
+        return {"role": "unknown", "is_writable": None, "timeline": 0, "follows": ""}
+    receiver = postgres.receiver
+    return {
+        "role": postgres.role,
+        "is_writable": postgres.role == "primary" if postgres.answers_sql else None,
+        "timeline": postgres.timeline,
+        "current_lsn": postgres.current_lsn,
+        "receive_lsn": postgres.receive_lsn,
+        "replay_lsn": postgres.replay_lsn,
+        "follows": f"{receiver.sender_host}:{receiver.sender_port}" if receiver and receiver.sender_host else "",
+    }
+
+
+def _pin(node: Node, postgres: Postgres) -> None:
+    """The major version follows the host; the system identifier is pinned once and never changed here."""
+    if postgres.major and postgres.major != node.postgres_major:
+        node.postgres_major = postgres.major
+        node.save(update_fields=["postgres_major"])
+    if postgres.system_identifier:
+        Cluster.objects.filter(pk=node.cluster_id, system_identifier="").update(system_identifier=postgres.system_identifier)
+
+
+# -- what we have --------------------------------------------------------------------------------------------------------------
+
+
+def cluster_create(name: str, description: str = "", system_identifier: str = "") -> Cluster:
+    """ValidationError when the name is taken or is none."""
+    cluster = Cluster(name=name, description=description, system_identifier=system_identifier)
+    cluster.full_clean()
+    cluster.save()
+    return cluster
+
+
+@transaction.atomic
+def node_create(cluster: Cluster, credential: Credential, name: str, ssh_host: str, **fields: Any) -> Node:
+    """A node of `cluster`. `fields`: the other columns of Node; the address for the other nodes defaults to the SSH address."""
+    fields.setdefault("position", cluster.nodes.count())
+    node = Node(cluster=cluster, credential=credential, name=name, ssh_host=ssh_host, **fields)
+    node.node_address = node.node_address or ssh_host
+    if node.layout not in LAYOUTS:
+        raise ValidationError({"layout": _("No such layout. Known: %(names)s") % {"names": ", ".join(LAYOUTS)}})
+    node.full_clean()
+    node.save()
+    NodeState.objects.create(node=node)
+    if credential.cluster_id is None:
+        credential.cluster = cluster
+        credential.save(update_fields=["cluster"])
+    return node
+
+
+def accept_host_key(node: Node, line: str, *, of_jump_host: bool = False) -> None:
+    """Pin what a person has compared. `line`: "ssh-ed25519 AAAA…"."""
+    field = "jump_host_key" if of_jump_host else "host_key"
+    setattr(node, field, line)
+    node.save(update_fields=[field])
+
+
+@transaction.atomic
+def node_remove(node: Node) -> None:
+    """Forget the node; nothing on its host is touched. Credentials that no other node uses go with it."""
+    cluster = node.cluster
+    node.delete()
+    unused = Credential.objects.filter(cluster=cluster, nodes=None, purpose="login")
+    archive = Credential.objects.filter(cluster=cluster, purpose=f"archive:{node.name}")
+    unused.delete()
+    archive.delete()
+
+
+@transaction.atomic
+def cluster_remove(cluster: Cluster) -> None:
+    """Forget the cluster, its nodes, credentials and jobs; nothing on the hosts is touched."""
+    cluster.nodes.all().delete()
+    cluster.delete()
+
+
+def overrides_changed(layout: str, major: str, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Of the paths a person typed, those that differ from the layout's own row."""
+    own = LAYOUTS[layout].paths(major, {})
+    return {key: value for key, value in wanted.items() if value and value != getattr(own, key, "")}

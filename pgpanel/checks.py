@@ -1,0 +1,70 @@
+"""Numbered system checks: an unsafe production start is refused, with the mend. Registered by `pgpanel.apps`.
+
+E-numbers count with PGPANEL_PRODUCTION only; on one machine the defaults are meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Django's own name
+
+MIN_SECRET_KEY_LENGTH = 50
+
+
+def safe_production(app_configs: Sequence[AppConfig] | None, **_options: Any) -> list[CheckMessage]:  # noqa: ARG001
+    return [*_keys_are_keys(), *(_errors() if settings.PRODUCTION else ()), *(_warnings() if settings.PRODUCTION else ())]
+
+
+def refuse_unsafe_start() -> None:
+    """For the processes that no management command starts (uvicorn, celery): the same errors end them at once."""
+    errors = [message for message in safe_production(None) if message.is_serious()]
+    if errors:
+        raise SystemExit("\n".join(f"{error.id}: {error.msg}\n  {error.hint}" for error in errors))
+
+
+def _errors() -> Iterator[CheckMessage]:
+    if settings.SECRET_KEY == settings.INSECURE_SECRET_KEY or len(settings.SECRET_KEY) < MIN_SECRET_KEY_LENGTH:
+        yield Error(
+            "SECRET_KEY is the default or shorter than 50 characters: anyone could forge a session.",
+            hint="Set SECRET_KEY, for example to what `openssl rand -base64 48` prints.", id="pgpanel.E001",
+        )  # fmt: skip
+    if not settings.ENCRYPTION_KEYS:
+        yield Error(
+            "PGPANEL_ENCRYPTION_KEYS is empty: SSH keys and passwords could not be kept.",
+            hint="Set it to what `python manage.py rotate_encryption --print-key` prints, and keep a copy elsewhere.", id="pgpanel.E002",
+        )  # fmt: skip
+    if settings.DEBUG:
+        yield Error("DEBUG is on: error pages would show settings and data.", hint="Unset DEBUG.", id="pgpanel.E003")
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        yield Error(
+            "The database is SQLite: workers on other machines cannot share it.",
+            hint="Set DATABASE_URL=postgres://user:password@host/name.", id="pgpanel.E004",
+        )  # fmt: skip
+    if "*" in settings.ALLOWED_HOSTS:
+        yield Error("ALLOWED_HOSTS is “*”.", hint="Name the host names by which people reach the panel.", id="pgpanel.E005")
+
+
+def _warnings() -> Iterator[CheckMessage]:
+    if not settings.BEHIND_TLS:
+        yield Warning(
+            "Cookies are sent without TLS: whoever listens on the network can take a session over.",
+            hint="Put the panel behind TLS and set PGPANEL_BEHIND_TLS=1.", id="pgpanel.W001",
+        )  # fmt: skip
+    if set(settings.ALLOWED_HOSTS) <= {"localhost", "127.0.0.1", "[::1]"}:
+        yield Warning("ALLOWED_HOSTS names this machine only.", hint="Set ALLOWED_HOSTS=panel.example.net.", id="pgpanel.W002")
+
+
+def _keys_are_keys() -> Iterator[CheckMessage]:
+    for position, key in enumerate(settings.ENCRYPTION_KEYS, start=1):
+        try:
+            Fernet(key)
+        except ValueError:
+            yield Error(
+                f"Key {position} of PGPANEL_ENCRYPTION_KEYS is not a Fernet key (32 bytes in url-safe base64).",
+                hint="`python manage.py rotate_encryption --print-key` prints one.", id="pgpanel.E006",
+            )  # fmt: skip
