@@ -94,7 +94,7 @@ class Host(abc.ABC):
         argv: Sequence[str] | str,
         user: str = "root",
         check: bool = True,
-        input: str | None = None,
+        input: str | None = None,  # noqa: A002 (named as subprocess names it)
         timeout_seconds: float = 60,
     ) -> subprocess.CompletedProcess[str]:
         """Run something inside the host, not by way of the product: for tests that look at the truth."""
@@ -105,6 +105,7 @@ class Host(abc.ABC):
             capture_output=True,
             text=True,
             timeout=timeout_seconds,
+            check=False,
         )
         if check and done.returncode != 0:
             shown = argv if isinstance(argv, str) else " ".join(argv)
@@ -150,10 +151,13 @@ class Host(abc.ABC):
     def wait_postgres(self, timeout_seconds: float = 30) -> None:
         """Until PostgreSQL answers queries: after `start`, which boots it in the background as an init would."""
         deadline = time.monotonic() + timeout_seconds
-        ready = [f"{self.bin_directory}/pg_isready", "-q", "-h", self.ip, "-p", str(self.pg_port)]
-        while self.run(ready, user=self.postgres_user, check=False).returncode != 0:
-            if time.monotonic() > deadline:
-                raise LabError(f"{self.name}: PostgreSQL not ready in {timeout_seconds:g} s\n{self.pg_log_tail()}")
+        while True:
+            try:
+                self.sql("SELECT 1")
+                return
+            except LabError as error:
+                if time.monotonic() > deadline:
+                    raise LabError(f"{self.name}: PostgreSQL not ready in {timeout_seconds:g} s\n{error}") from None
             time.sleep(0.05)
 
     # --- the host as a machine -----------------------------------------------------------------------------------
@@ -182,28 +186,28 @@ class Host(abc.ABC):
 
     def cut(self) -> None:
         """No packet in or out; nothing in the host notices at first."""
-        raise self._not_possible("cutting a host from the network")
+        raise self._not_possible(f"cutting {self.name} from the network")
 
     def heal(self) -> None:
-        raise self._not_possible("cutting a host from the network")
+        raise self._not_possible(f"cutting {self.name} from the network")
 
     def split(self, other: Host) -> None:
         """These two no longer reach each other; the panel still reaches both."""
-        raise self._not_possible("splitting two hosts from each other")
+        raise self._not_possible(f"splitting {self.name} from {other.name}")
 
     def unsplit(self) -> None:
-        raise self._not_possible("splitting two hosts from each other")
+        raise self._not_possible(f"having split {self.name} from another")
 
     def rate(self, rate: str | None) -> None:
         """Limit the host's link in both directions, "200mbit" say; None lifts it."""
-        raise self._not_possible("limiting a host's link")
+        raise self._not_possible(f"limiting the link of {self.name} to {rate}")
 
     def fill_disk(self, leave_bytes: int = 0) -> None:
         """Fill the host's disk but for `leave_bytes`. Only for hosts with a disk of their own (`disk_mb`)."""
-        raise self._not_possible("filling a host's disk")
+        raise self._not_possible(f"filling the disk of {self.name} up to {leave_bytes} bytes")
 
     def free_disk(self) -> None:
-        raise self._not_possible("filling a host's disk")
+        raise self._not_possible(f"having filled the disk of {self.name}")
 
     def _not_possible(self, what: str) -> NotPossibleHere:
         return NotPossibleHere(f"{what} is not possible with the {self.lab.backend} backend")

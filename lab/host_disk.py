@@ -14,19 +14,24 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import machine
+from lab.keys import LabKeys, make_ssh_key
 
 #: directory → what of the machine's content a host may see in it. All else is whited out, known or not.
 SHOWN: dict[str, frozenset[str]] = {
-    "/": frozenset(["bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "var"]),
-    "/usr": frozenset(["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "share"]),
-    "/var": frozenset("lib lock run".split()),
-    "/var/lib": frozenset(["dpkg", "locales"]),
-    "/etc": frozenset(
-        ["adduser.conf", "alternatives", "bash.bashrc", "debian_version", "default", "deluser.conf", "dpkg", "host.conf", "inputrc", "init.d", "issue", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "libaudit.conf", "locale.alias", "locale.gen", "localtime", "login.defs", "logrotate.d", "magic", "mke2fs.conf", "networks", "nsswitch.conf", "os-release", "pam.conf", "pam.d", "perl", "postgresql-common", "profile", "protocols", "python3", "python3.11", "python3.13", "rpc", "security", "selinux", "services", "shells", "skel", "ssl", "sysctl.conf", "terminfo", "timezone", "ucf.conf"]
-    ),
-    "/etc/default": frozenset(["locale", "useradd"]),
-    "/etc/ssl": frozenset(["certs", "openssl.cnf"]),
+    directory: frozenset(names.split())
+    for directory, names in {
+        "/": "bin sbin lib lib32 lib64 libx32 usr etc var",
+        "/usr": "bin sbin lib lib32 lib64 libx32 libexec share",
+        "/var": "lib lock run",
+        "/var/lib": "dpkg locales",
+        "/etc": """adduser.conf alternatives bash.bashrc debian_version default deluser.conf dpkg host.conf inputrc
+            init.d issue ld.so.cache ld.so.conf ld.so.conf.d libaudit.conf locale.alias locale.gen localtime login.defs
+            logrotate.d magic mke2fs.conf networks nsswitch.conf os-release pam.conf pam.d perl postgresql-common
+            profile protocols python3 python3.11 python3.13 rpc security selinux services shells skel ssl sysctl.conf
+            terminfo timezone ucf.conf""",
+        "/etc/default": "locale useradd",
+        "/etc/ssl": "certs openssl.cnf",
+    }.items()
 }
 #: directories that a host has for itself: path → (mode, owner)
 OWN_DIRECTORIES: dict[str, tuple[int, str]] = {
@@ -92,6 +97,7 @@ class HostDisk:
     def __init__(self, upper: Path) -> None:
         self.upper = upper
         self._accounts = {account.name: account for account in _host_accounts()}
+        self._groups = {account.name: account.gid for account in self._accounts.values()} | _machine_groups()
 
     def path(self, inside: str) -> Path:
         """Where a path of the host stands on the machine's disk."""
@@ -111,6 +117,7 @@ class HostDisk:
     def directory(self, inside: str, mode: int = 0o755, owner: str = "root") -> Path:
         """A directory of the host's own, in which nothing of the machine's shines through."""
         path = self.path(inside)
+        self.parents(inside)
         _remove_white_out(path)
         path.mkdir(exist_ok=True)
         self._claim(path, mode, owner)
@@ -119,13 +126,14 @@ class HostDisk:
 
     def file(self, inside: str, text: str, mode: int = 0o644, owner: str = "root") -> Path:
         path = self.path(inside)
+        self.parents(inside)
         _remove_white_out(path)
         path.write_text(text)
         self._claim(path, mode, owner)
         return path
 
     def copy(self, source: Path, inside: str) -> None:
-        """A tree of the machine's, root's own in the host. The parent directory is there already."""
+        """A tree of the machine's, root's own in the host."""
         target = self.directory(inside)
         subprocess.run(["cp", "-a", "--reflink=auto", "--no-preserve=ownership", f"{source}/.", target], check=True)
 
@@ -145,7 +153,7 @@ class HostDisk:
             self.path(inside).rmdir()
         self.hide("/etc/postgresql-common")
 
-    def prepare(self, name: str, ssh_port: int, password_login: bool, public_key: str) -> str:
+    def prepare(self, name: str, ssh_port: int, password_login: bool, keys: LabKeys) -> str:
         """Everything but PostgreSQL. Returns the fingerprint of the host key (SHA256:…)."""
         self.upper.mkdir(parents=True)
         for directory, shown in SHOWN.items():
@@ -153,14 +161,20 @@ class HostDisk:
         for directory, (mode, owner) in OWN_DIRECTORIES.items():
             self.directory(directory, mode, owner)
         for account, home in (("root", "/root"), ("postgres", "/var/lib/postgresql"), ("ops", "/home/ops")):
-            self.file(f"{home}/.ssh/authorized_keys", public_key, 0o600, account)
+            self.file(f"{home}/.ssh/authorized_keys", keys.public_key, 0o600, account)
+        # Debian's clusters have `ssl = on` with this pair
+        self.file("/etc/ssl/certs/ssl-cert-snakeoil.pem", keys.certificate_path.read_text())
+        self.directory("/etc/ssl/private", 0o710)
+        secret = self.file("/etc/ssl/private/ssl-cert-snakeoil.key", keys.certificate_key_path.read_text(), 0o640)
+        for path in (secret, secret.parent):
+            os.chown(path, 0, self._groups["ssl-cert"])
         self._write_accounts()
         self._write_identity(name)
         self.file("/etc/sudoers", SUDOERS, 0o440)
         login = "yes" if password_login else "no"
         self.file("/etc/ssh/sshd_config", SSHD_CONFIG.format(port=ssh_port, password_login=login))
         shutil.copy(Path(__file__).with_name("host_boot.sh"), self.path("/etc/lab/boot"))
-        return make_host_key(self.path("/etc/ssh/ssh_host_ed25519_key"), f"root@{name}")
+        return make_ssh_key(self.path("/etc/ssh/ssh_host_ed25519_key"), f"root@{name}")
 
     def _show_only(self, directory: str, shown: frozenset[str]) -> None:
         self.path(directory).mkdir(parents=True, exist_ok=True)
@@ -171,11 +185,10 @@ class HostDisk:
 
     def _write_accounts(self) -> None:
         accounts = self._accounts.values()
-        groups = {a.gid: a.name for a in accounts} | dict(_machine_groups())
         passwd = [f"{a.name}:x:{a.uid}:{a.gid}::{a.home}:{a.shell}\n" for a in accounts]
         # `*` is no password, and unlike `!` no lock either: sshd refuses locked accounts, key or not
         shadow = [f"{a.name}:*:19000:0:99999:7:::\n" for a in accounts]
-        group = [f"{name}:x:{gid}:{'postgres' if name == 'ssl-cert' else ''}\n" for gid, name in groups.items()]
+        group = [f"{name}:x:{gid}:{'postgres' if name == 'ssl-cert' else ''}\n" for name, gid in self._groups.items()]
         for inside, lines, mode in (
             ("/etc/passwd", passwd, 0o644),
             ("/etc/group", group, 0o644),
@@ -203,14 +216,6 @@ def _remove_white_out(path: Path) -> None:
         path.unlink()
 
 
-def make_host_key(path: Path, comment: str) -> str:
-    """A new ed25519 key without passphrase; returns its fingerprint."""
-    keygen = machine.program("ssh-keygen")
-    subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path], check=True)
-    shown = subprocess.run([keygen, "-l", "-f", f"{path}.pub"], check=True, capture_output=True, text=True).stdout
-    return shown.split()[1]
-
-
 def _host_accounts() -> list[Account]:
     """The machine's system accounts (their programs are the host's programs too) and `ops`; no person's account."""
     accounts = []
@@ -221,6 +226,6 @@ def _host_accounts() -> list[Account]:
     return [*accounts, Account("ops", 1000, 1000, "/home/ops", "/bin/bash")]
 
 
-def _machine_groups() -> list[tuple[int, str]]:
+def _machine_groups() -> dict[str, int]:
     fields = (line.split(":") for line in Path("/etc/group").read_text().splitlines())
-    return [(int(gid), name) for name, _, gid, _ in fields if int(gid) < 1000 or name == "nogroup"]
+    return {name: int(gid) for name, _, gid, _ in fields if int(gid) < 1000 or name == "nogroup"}

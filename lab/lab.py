@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import threading
@@ -12,13 +11,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab import layouts, machine, postgres_builds, subnets
+from lab import background, layouts, machine, postgres_builds, subnets
 from lab.errors import LabError
 from lab.host import Host, HostRecord
 from lab.host_disk import HostDisk
+from lab.keys import LabKeys
 from lab.namespaces import NamespaceHost
 from lab.process_identity import ProcessIdentity, parse_identity
+from lab.registry import make_registry
+from lab.source_page import SourcePagePair, build_pair
 from lab.switch import Switch
+from lab.writer import Writer, conninfo
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -32,9 +35,7 @@ class Lab:
     machine takes the orphan away. `keep=True` makes one that stays (the command line's); `Lab.attach` opens it again.
     """
 
-    def __init__(
-        self, name: str = "demo", backend: str = "auto", directory: Path | None = None, *, keep: bool = False
-    ) -> None:
+    def __init__(self, name: str = "demo", backend: str = "auto", directory: Path | None = None, *, keep: bool = False) -> None:
         self.name = name
         self.directory = (directory or labs_directory() / name).absolute()
         self._lock = threading.Lock()
@@ -48,7 +49,7 @@ class Lab:
         if self.backend == "namespaces":
             self.switch.remove()  # what a lab of an earlier life, under this number, may have left
             self.switch.make()
-        self._make_keys()
+        self.keys.make(self.name)
 
     @classmethod
     def attach(cls, name: str = "demo", directory: Path | None = None) -> Lab:
@@ -86,14 +87,13 @@ class Lab:
         return Switch(self.number)
 
     @property
-    def key_path(self) -> Path:
-        """The private key that logs in to every host as root, as postgres and as ops."""
-        return self.directory / "keys" / "id_ed25519"
+    def keys(self) -> LabKeys:
+        return LabKeys(self.directory / "keys")
 
     @property
-    def password_path(self) -> Path:
-        """The password of the role `registry`, and of `ops` where password login is on (one line, mode 600)."""
-        return self.directory / "keys" / "password"
+    def key_path(self) -> Path:
+        """The private key that logs in to every host as root, as postgres and as ops."""
+        return self.keys.key_path
 
     # --- hosts ---------------------------------------------------------------------------------------------------
 
@@ -101,6 +101,7 @@ class Lab:
         self,
         name: str,
         postgres: str = "15",
+        *,
         layout: str = "debian",
         ssh_port: int = 22,
         pg_port: int = 5432,
@@ -139,8 +140,7 @@ class Lab:
             record.save(directory)
         host = NamespaceHost(self, record)
         disk = HostDisk(directory / "disk" / "upper")
-        public_key = Path(f"{self.key_path}.pub").read_text()
-        fingerprint = disk.prepare(name, ssh_port, password_login, public_key)
+        fingerprint = disk.prepare(name, ssh_port, password_login, self.keys)
         chosen.install(disk, build)
         (directory / "disk" / "work").mkdir()
         (directory / "root").mkdir()
@@ -148,7 +148,7 @@ class Lab:
         host.change_record(host_key_fingerprint=fingerprint, disk_image=image)
         host.start()
         if password_login:
-            host.run(["chpasswd"], input=f"ops:{self.password_path.read_text()}")
+            host.run(["chpasswd"], input=f"ops:{self.keys.password}\n")
         if create:
             options = layouts.ClusterOptions(pg_port, str(self.switch.network), autostart, checksums, fsync)
             chosen.create(host, options)
@@ -161,8 +161,35 @@ class Lab:
         with ThreadPoolExecutor() as pool:
             return list(pool.map(lambda name: self.up(name, **options), names))  # type: ignore[arg-type]
 
+    # --- clients -------------------------------------------------------------------------------------------------
+
+    @property
+    def background_directory(self) -> Path:
+        return self.directory / "background"
+
+    def registry(self, host: Host, rows: int = 10_000) -> None:
+        """Fill the host's database `registry` with that many domains."""
+        make_registry(host, rows)
+
+    def trickle(self, *hosts: Host, writes_per_second: float = 20) -> None:
+        """A steady trickle of writes into the registry, on whichever of the hosts is the primary, until `down`."""
+        arguments = [conninfo(hosts), str(writes_per_second)]
+        name = f"trickle-{hosts[0].name}"
+        background.start(self.background_directory, name, "lab.trickle", arguments, self.keys.pgpass_path)
+
+    def writer(self, hosts: Sequence[Host], database: str = "registry", interval_ms: float = 2) -> Writer:
+        """See lab/writer.py; not started yet."""
+        return Writer(self, hosts, database, interval_ms)
+
+    def source_page_pair(
+        self, primary: str = "p1", standby: str = "p2", postgres: str = "11", registry_rows: int = 1000
+    ) -> SourcePagePair:
+        """Two hosts in replication as CoCCA's page says, by hand: see lab/source_page.py."""
+        return build_pair(self, primary, standby, postgres, registry_rows)
+
     def down(self) -> None:
         """Everything of this lab is gone: processes, network, disks."""
+        background.end_all(self.background_directory)
         for host in self.hosts.values():
             host.kill()
         if self.backend == "namespaces":
@@ -214,19 +241,10 @@ class Lab:
         state = {"name": self.name, "backend": self.backend, "number": self.number}
         (self.directory / "lab.json").write_text(json.dumps(state, indent=2) + "\n")
 
-    def _make_keys(self) -> None:
-        keys = self.directory / "keys"
-        keys.mkdir(mode=0o700)
-        keygen = [machine.program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", f"lab {self.name}"]
-        subprocess.run([*keygen, "-f", self.key_path], check=True)
-        self.password_path.touch(0o600)
-        self.password_path.write_text(secrets.token_urlsafe(18) + "\n")
-
     def _make_registry_role(self, host: Host) -> None:
-        password = self.password_path.read_text().strip()
         host.sql(
             f"""SET password_encryption = 'scram-sha-256'; SET log_statement = 'none';
-            CREATE ROLE registry LOGIN PASSWORD '{password}'; CREATE DATABASE registry OWNER registry;"""
+            CREATE ROLE registry LOGIN PASSWORD '{self.keys.password}'; CREATE DATABASE registry OWNER registry;"""
         )
 
 
@@ -240,7 +258,7 @@ def _choose_backend(wanted: str) -> str:
 
 
 def _disk_image(directory: Path, disk_mb: int) -> str:
-    """An ext4 of the host's own, filled with what was prepared, so that it can run full without the machine's doing so."""
+    """An ext4 of the host's own, holding what was prepared: it can run full while the machine's does not."""
     image, seed = directory / "disk.img", directory / "seed"
     (directory / "disk").rename(seed)
     (directory / "disk").mkdir()

@@ -89,7 +89,6 @@ class Debian(Layout):
     def install(self, disk: HostDisk, build: Build) -> None:
         home = f"/usr/lib/postgresql/{build.major}"
         if not build.is_of_the_release:
-            disk.parents(home)
             disk.copy(build.prefix, home)
 
     def create(self, host: Host, options: ClusterOptions) -> None:
@@ -102,7 +101,10 @@ class Debian(Layout):
         host.run(["tee", "-a", f"{record.config_directory}/pg_hba.conf"], user="postgres", input=options.hba())
 
     def start(self, record: HostRecord) -> Call:
-        return ["pg_ctlcluster", str(record.postgres_major), "main", "start"], "root"
+        # What pg_ctlcluster runs, without its waiting: it looks for a stable server in steps that add up to 2 s.
+        server = f'-c config_file="{record.config_directory}/postgresql.conf"'
+        pg_ctl = [f"{record.bin_directory}/pg_ctl", "start", "-w", "-s", "-D", record.data_directory]
+        return [*pg_ctl, "-l", record.log_file, "-o", server], "postgres"
 
     def stop(self, record: HostRecord, mode: str) -> Call:
         return ["pg_ctlcluster", str(record.postgres_major), "main", "stop", "-m", mode], "root"
@@ -140,11 +142,10 @@ class Cocca(_OwnDirectories):
 
     name = "cocca"
     home = "/opt/cocca-8/postgresql"
-    ctl = f"{home}/scripts/ctl"
 
     def places(self, major: int, data_directory: str | None) -> Places:
         if data_directory is not None:
-            raise LabError(f"the CoCCA layout has its data in {self.home}/data, nowhere else")
+            raise LabError(f"CoCCA has the data of its PostgreSQL {major} in {self.home}/data, nowhere else")
         data = f"{self.home}/data"
         return Places(f"{self.home}/bin", data, data, f"{self.home}/postgresql.log")
 
@@ -155,13 +156,16 @@ class Cocca(_OwnDirectories):
         for part in build.parts():
             disk.copy(build.prefix / part, f"{self.home}/{part}")
         disk.directory(f"{self.home}/scripts")
-        disk.file(self.ctl, Path(__file__).with_name("cocca_ctl.sh").read_text(), mode=0o755)
+        disk.file(f"{self.home}/scripts/ctl", Path(__file__).with_name("cocca_ctl.sh").read_text(), mode=0o755)
 
     def start(self, record: HostRecord) -> Call:
-        return [self.ctl, "start"], "postgres"
+        return [self._ctl(record), "start"], record.postgres_user
 
     def stop(self, record: HostRecord, mode: str) -> Call:
-        return [self.ctl, "stop", mode], "postgres"
+        return [self._ctl(record), "stop", mode], record.postgres_user
+
+    def _ctl(self, record: HostRecord) -> str:
+        return str(Path(record.bin_directory).parent / "scripts/ctl")
 
 
 class Custom(_OwnDirectories):
@@ -175,7 +179,6 @@ class Custom(_OwnDirectories):
 
     def install(self, disk: HostDisk, build: Build) -> None:
         disk.hide_debians_postgres()
-        disk.directory(f"/opt/postgresql-{build.major}")
         for part in build.parts():
             disk.copy(build.prefix / part, f"/opt/postgresql-{build.major}/{part}")
 

@@ -17,6 +17,7 @@ PROGRAMS = {
     "sshd": "openssh-server",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
+    "openssl": "openssl",
     "rsync": "rsync",
     "pg_createcluster": "postgresql",
     "patchelf": "patchelf",
@@ -53,7 +54,7 @@ def missing_packages() -> list[str]:
 
 
 def install() -> list[str]:
-    """Install what is missing, by apt, starting no daemon and making no cluster on the machine. Returns what it installed."""
+    """Install what is missing, by apt, starting no daemon and making no cluster. Returns what it installed."""
     packages = missing_packages()
     if not packages:
         return []
@@ -69,7 +70,7 @@ def _as_root() -> list[str] | None:
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo", path=PATH)
-    if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True).returncode == 0:
+    if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode == 0:
         return [sudo, "-n"]
     return None
 
@@ -104,5 +105,6 @@ def namespaces_refused() -> str | None:
         [unshare, "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/mnt"],
         capture_output=True,
         text=True,
+        check=False,
     )
     return None if tried.returncode == 0 else tried.stderr.strip() or "unshare is refused"

@@ -77,7 +77,8 @@ class NamespaceHost(Host):
             stderr=(self.directory / "console.log").open("a"),
             text=True,
         )
-        assert boot.stdin is not None and boot.stdout is not None
+        assert boot.stdin is not None
+        assert boot.stdout is not None
         with boot.stdin, boot.stdout:
             said = boot.stdout.readline().strip()
             boot.wait()

@@ -44,7 +44,7 @@ class Switch:
     def remove(self) -> None:
         """Takes every port and the machine's end of the cable with it."""
         if self.exists():
-            subprocess.run([machine.program("ip"), "link", "del", self.namespace], capture_output=True)
+            subprocess.run([machine.program("ip"), "link", "del", self.namespace], capture_output=True, check=False)
             _ip(["netns", "del", self.namespace])
 
     def plug(self, ip: str, pid: int, rate: str | None, is_cut: bool) -> None:
@@ -64,7 +64,8 @@ class Switch:
 
     def unplug(self, ip: str) -> None:
         """The cable is pulled and gone. Nothing that the host's sockets still say is heard by anyone."""
-        subprocess.run([machine.program("ip"), "-n", self.namespace, "link", "del", _port(ip)], capture_output=True)
+        unplug = [machine.program("ip"), "-n", self.namespace, "link", "del", _port(ip)]
+        subprocess.run(unplug, capture_output=True, check=False)
 
     def cut(self, ip: str) -> None:
         self._configure(f"link set {_port(ip)} down")
@@ -77,7 +78,7 @@ class Switch:
         switch_side = ["nsenter", f"--net=/run/netns/{self.namespace}", machine.program("tc")]
         host_side = ["nsenter", f"--net=/proc/{pid}/ns/net", machine.program("tc")]
         for tc, device in ((switch_side, _port(ip)), (host_side, "eth0")):
-            subprocess.run([*tc, "qdisc", "del", "dev", device, "root"], capture_output=True)
+            subprocess.run([*tc, "qdisc", "del", "dev", device, "root"], capture_output=True, check=False)
             if rate is not None:
                 bucket = ["tbf", "rate", rate, "burst", "256k", "latency", "100ms"]
                 _run([*tc, "qdisc", "add", "dev", device, "root", *bucket])
@@ -100,7 +101,7 @@ class Switch:
             *drops,
         ]
         nft = ["nsenter", f"--net=/run/netns/{self.namespace}", machine.program("nft"), "-f", "-"]
-        _run(nft, input="\n".join(rules) + "\n")
+        _run(nft, said="\n".join(rules) + "\n")
 
     def _configure(self, *lines: str) -> None:
         _ip_batch(list(lines), options=["-n", self.namespace])
@@ -116,10 +117,10 @@ def _ip(arguments: list[str]) -> None:
 
 def _ip_batch(lines: list[str], options: list[str] | None = None, prefix: list[str] | None = None) -> None:
     command = [*(prefix or []), machine.program("ip"), *(options or []), "-batch", "-"]
-    _run(command, input="\n".join(lines) + "\n")
+    _run(command, said="\n".join(lines) + "\n")
 
 
-def _run(argv: list[str], input: str = "") -> None:
-    done = subprocess.run(argv, input=input, capture_output=True, text=True)
+def _run(argv: list[str], said: str = "") -> None:
+    done = subprocess.run(argv, input=said, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise LabError(f"{' '.join(argv)}: {done.stderr.strip()}\n{input}".rstrip())
+        raise LabError(f"{' '.join(argv)}: {done.stderr.strip()}\n{said}".rstrip())

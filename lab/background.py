@@ -1,0 +1,45 @@
+"""Programs of the lab that run beside it (a trickle of writes, a writer): started apart, recorded, ended with the lab."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from lab.process_identity import ProcessIdentity, parse_identity
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def start(directory: Path, name: str, module: str, arguments: list[str], pgpass: Path) -> ProcessIdentity:
+    """Run `python -m module arguments`; its output goes to NAME.log. Ends an earlier one of that name."""
+    directory.mkdir(exist_ok=True)
+    end(directory, name)
+    environment = os.environ | {"PGPASSFILE": str(pgpass), "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    with (directory / f"{name}.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+    identity = ProcessIdentity.of(process.pid)
+    (directory / f"{name}.pid").write_text(str(identity))
+    return identity
+
+
+def end(directory: Path, name: str, within_seconds: float = 10) -> None:
+    """Ask it to end (SIGTERM) and wait; instant when it has ended already."""
+    identity = parse_identity(directory / f"{name}.pid")
+    if identity is not None:
+        identity.end(signal.SIGTERM, within_seconds)
+        (directory / f"{name}.pid").unlink()
+
+
+def end_all(directory: Path) -> None:
+    for recorded in directory.glob("*.pid"):
+        end(directory, recorded.stem)
