@@ -1,0 +1,37 @@
+"""Form widgets in the design kit's classes, so that no form has to know them."""
+
+from __future__ import annotations
+
+from django import forms, template
+from django.forms import BoundField
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+
+def css_class(widget: forms.Widget) -> str:
+    if isinstance(widget, forms.CheckboxInput):
+        return "form-check-input"
+    if isinstance(widget, forms.RadioSelect | forms.CheckboxSelectMultiple):
+        return "form-check-input"
+    return "form-select" if isinstance(widget, forms.Select) else "form-control"
+
+
+@register.filter
+def dressed(field: BoundField) -> SafeString:
+    """The widget with the kit's class, its own classes kept, marked invalid where it has errors."""
+    widget = field.field.widget
+    own = widget.attrs.get("class", "")
+    names = [own, css_class(widget), "is-invalid" if field.errors else ""]
+    return field.as_widget(attrs={"class": " ".join(name for name in names if name)})
+
+
+@register.filter
+def is_checkbox(field: BoundField) -> bool:
+    return isinstance(field.field.widget, forms.CheckboxInput)
+
+
+@register.filter
+def is_choice_list(field: BoundField) -> bool:
+    """Radio buttons or a list of checkboxes: rendered one by one, in a fieldset."""
+    return isinstance(field.field.widget, forms.RadioSelect | forms.CheckboxSelectMultiple)
