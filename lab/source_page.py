@@ -90,7 +90,8 @@ def _copy_data(pair: SourcePagePair) -> None:
     """page: step 5; from 15 on the backup must be started and stopped in one session, which then holds its label"""
     target = f"postgres@{pair.standby.ip}:{DATA}/"
     # page: `--exclude --exclude pg_xlog`; without the pid file the standby would take the primary for its own
-    rsync = f"rsync -a --exclude /pg_wal --exclude /postmaster.pid {DATA}/ {target}"
+    # --ignore-times: both clusters are seconds old, and pg_control of the same size and second would not be copied
+    rsync = f"rsync -a --ignore-times --exclude /pg_wal --exclude /postmaster.pid {DATA}/ {target}"
     if pair.primary.postgres_major < 15:
         pair.primary.sql("SELECT pg_start_backup('backup', true)")
         pair.primary.run(rsync, user="postgres", timeout_seconds=600)
@@ -126,7 +127,7 @@ archive_cleanup_command = '{HOME}/bin/pg_archivecleanup {WALS}/ %r'
 
 def _wait_streaming(pair: SourcePagePair, timeout_seconds: float = 30) -> None:
     deadline = time.monotonic() + timeout_seconds
-    while [["streaming"]] != pair.primary.sql("SELECT state FROM pg_stat_replication"):
+    while pair.primary.sql("SELECT state FROM pg_stat_replication") != [["streaming"]]:
         if time.monotonic() > deadline:
             raise LabError(f"the page's standby does not stream\n{pair.standby.pg_log_tail()}")
         time.sleep(0.1)
