@@ -21,7 +21,11 @@ Level = Literal["ok", "warning", "refused"]
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """What a kind needs to know of a node: frozen into the job's parameters' company, no Django model."""
+    """What a kind needs to know of a node: frozen into the job's parameters' company, no Django model.
+
+    ssh_port, host_key: where and as whom the *other nodes* find its sshd (for archiving and copies between them); host_key is the
+    pinned line, "ssh-ed25519 AAAA…".
+    """
 
     name: str
     ssh_host: str
@@ -37,6 +41,9 @@ class NodeSpec:
     start_command: str = ""
     stop_command: str = ""
     restart_command: str = ""
+    log_file: str = ""
+    ssh_port: int = 22
+    host_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ class Brief:
     """Everything a kind plans from besides facts: stable for the life of the job.
 
     job: the job's own name on hosts and in markers, e.g. "job-418".
-    secrets: by purpose ("replication_password", "monitoring_password", "archive_key:pg1" …); values never reach a plan or a log.
+    secrets: by purpose ("replication_password", "monitoring_password", "archive_key:pg1",
+        "archive_public_key:pg1"); values never reach a plan or a log.
     """
 
     job: str
