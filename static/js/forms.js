@@ -1,0 +1,63 @@
+// Small manners of pages: a form is sent once, rows are added, lines are copied, menus close, messages go away.
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post" || form.hasAttribute("data-again") || event.defaultPrevented) return;
+  if (form.dataset.sent) { event.preventDefault(); return; }
+  form.dataset.sent = "yes";
+  event.submitter?.setAttribute("aria-busy", "true");
+});
+// a page that comes back from the browser's cache may be sent again
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+  for (const button of document.querySelectorAll("[aria-busy=true]")) button.removeAttribute("aria-busy");
+});
+
+/** <button data-add-row="hosts"> clones <template id="hosts-row"> into #hosts-rows and counts the formset's TOTAL_FORMS up. */
+function addRow(prefix) {
+  const rows = document.getElementById(`${prefix}-rows`);
+  const total = document.getElementById(`id_${prefix}-TOTAL_FORMS`);
+  const template = document.getElementById(`${prefix}-row`);
+  if (!rows || !total || !template) return;
+  const holder = document.createElement("template");
+  holder.innerHTML = template.innerHTML.replaceAll("__prefix__", total.value).replaceAll("__number__", String(Number(total.value) + 1));
+  total.value = String(Number(total.value) + 1);
+  const added = holder.content.firstElementChild;
+  rows.append(holder.content);
+  added?.querySelector("input:not([type=hidden]), select")?.focus();
+}
+
+async function copy(button) {
+  const source = button.dataset.copy ? document.getElementById(button.dataset.copy) : button.parentElement.querySelector("code, pre, input, textarea");
+  const text = source?.value ?? source?.textContent ?? "";
+  const said = button.textContent;
+  let done = false;
+  try { await navigator.clipboard.writeText(text); done = true; } catch { done = copyBySelection(source); }
+  button.textContent = done ? button.dataset.done || "✓" : said;
+  setTimeout(() => { button.textContent = said; }, 1500);
+}
+
+/** navigator.clipboard exists only over TLS or on localhost. */
+function copyBySelection(source) {
+  if (!source) return false;
+  if (source.select) source.select();
+  else getSelection().selectAllChildren(source);
+  return document.execCommand("copy");
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("[data-add-row], [data-copy], [data-dismiss]");
+  for (const menu of document.querySelectorAll("details[data-menu][open]")) if (!menu.contains(event.target)) menu.open = false;
+  if (!button) return;
+  if ("addRow" in button.dataset) addRow(button.dataset.addRow);
+  else if ("dismiss" in button.dataset) button.closest("[data-message]")?.remove();
+  else copy(button);
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const menu = event.target.closest?.("details[data-menu][open]") ?? document.querySelector("details[data-menu][open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
