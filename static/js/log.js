@@ -102,13 +102,13 @@ class Log {
   // -- follow -----------------------------------------------------------------------------------------------------------------
 
   toEnd() {
-    this.isOurs = true;
     this.box.scrollTop = this.box.scrollHeight;
+    this.ownTop = this.box.scrollTop;
   }
 
   scrolled() {
+    if (Math.abs(this.box.scrollTop - this.ownTop) < 2) return; // our own scrolling
     const isAtEnd = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 24;
-    if (this.isOurs) { this.isOurs = false; return; }
     if (isAtEnd !== this.isFollowing) this.mark(isAtEnd);
   }
 
@@ -142,8 +142,8 @@ class Log {
     this.hit = (this.hit + by + this.hits.length) % this.hits.length;
     this.hits[this.hit].classList.add("is-current-hit");
     this.mark(false);
-    this.isOurs = true;
     this.hits[this.hit].scrollIntoView({ block: "center" });
+    this.ownTop = this.box.scrollTop;
     this.tell(this.search.value);
   }
 
