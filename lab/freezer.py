@@ -28,6 +28,16 @@ class Freezer:
         if self.directory is not None:
             self.directory.mkdir(exist_ok=True)
 
+    @classmethod
+    def all_named(cls, prefix: str) -> list[Freezer]:
+        """The ones that exist, whoever made them."""
+        parents = [parent for parent in (V1, *V2_MOUNTS) if parent.is_dir()]
+        return [cls(path.name) for parent in parents for path in parent.glob(f"{prefix}*")]
+
+    def pids(self) -> list[int]:
+        procs = None if self.directory is None else self.directory / "cgroup.procs"
+        return [int(pid) for pid in procs.read_text().split()] if procs is not None and procs.exists() else []
+
     def joining(self) -> list[str]:
         """A prefix for a command: it runs, and all its children run, as part of the host."""
         if self.directory is None:

@@ -54,10 +54,13 @@ class HostRecord:
 
 
 class Host(abc.ABC):
-    def __init__(self, lab: Lab, record: HostRecord) -> None:
+    #: accounts that the lab's key logs in to
+    logins: tuple[str, ...]
+
+    def __init__(self, lab: Lab, name: str) -> None:
         self.lab = lab
-        self._name = record.name
-        self.directory = lab.directory / "hosts" / record.name
+        self.name = name
+        self.directory = lab.directory / "hosts" / name
 
     @property
     def record(self) -> HostRecord:
@@ -67,7 +70,6 @@ class Host(abc.ABC):
     def change_record(self, **changes: object) -> None:
         replace(self.record, **changes).save(self.directory)  # type: ignore[arg-type]
 
-    name = property(lambda self: str(self._name))
     ip = property(lambda self: str(self.record.ip))
     ssh_port = property(lambda self: int(self.record.ssh_port))
     pg_port = property(lambda self: int(self.record.pg_port))

@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from lab import background, layouts, machine, postgres_builds, subnets
-from lab.errors import LabError
+from lab import background, machine, postgres_builds, subnets
+from lab.backend import Backend, HostOptions
+from lab.errors import LabError, NotPossibleHere
 from lab.host import Host, HostRecord
-from lab.host_disk import HostDisk
 from lab.keys import LabKeys
-from lab.namespaces import NamespaceHost
-from lab.process_identity import ProcessIdentity, parse_identity
+from lab.namespaces import Namespaces
+from lab.postgres_builds import Build
+from lab.process_identity import ProcessIdentity
+from lab.processes import Processes
 from lab.registry import make_registry
 from lab.source_page import SourcePagePair, build_pair
-from lab.switch import Switch
 from lab.writer import Writer, conninfo
 
+BACKENDS: dict[str, type[Backend]] = {backend.name: backend for backend in (Namespaces, Processes)}
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -35,35 +37,47 @@ class Lab:
     machine takes the orphan away. `keep=True` makes one that stays (the command line's); `Lab.attach` opens it again.
     """
 
-    def __init__(self, name: str = "demo", backend: str = "auto", directory: Path | None = None, *, keep: bool = False) -> None:
-        self.name = name
-        self.directory = (directory or labs_directory() / name).absolute()
-        self._lock = threading.Lock()
-        self._clear_the_way()
-        self.backend = _choose_backend(backend)
-        self.directory.mkdir(parents=True, mode=0o755)
-        if not keep:
-            (self.directory / "owner").write_text(str(ProcessIdentity.of(os.getpid())))
-        self.number = subnets.take(self.directory)
-        self._save()
-        if self.backend == "namespaces":
-            self.switch.remove()  # what a lab of an earlier life, under this number, may have left
-            self.switch.make()
-        self.keys.make(self.name)
+    name: str
+    directory: Path
+    number: int
+
+    def __init__(
+        self, name: str = "demo", backend: str = "auto", directory: Path | None = None, *, keep: bool = False
+    ) -> None:
+        self._at(name, directory)
+        chosen = _choose_backend(backend)
+        with subnets.machine_lock():
+            _sweep_orphans()
+            _clear_the_way(self.directory)
+            self.number = subnets.take(self.directory)
+            self.directory.mkdir(parents=True, exist_ok=True)
+            owner = None if keep else str(ProcessIdentity.of(os.getpid()))
+            state = {"name": name, "backend": chosen, "number": self.number, "owner": owner}
+            (self.directory / "lab.json").write_text(json.dumps(state, indent=2) + "\n")
+        self._backend = BACKENDS[chosen](self)
+        try:
+            self._backend.make()
+            self.keys.make(self.name)
+        except BaseException:
+            self.down()
+            raise
 
     @classmethod
     def attach(cls, name: str = "demo", directory: Path | None = None) -> Lab:
         """Open a lab that exists, from its state on disk."""
         lab = cls.__new__(cls)
-        lab.name = name
-        lab.directory = (directory or labs_directory() / name).absolute()
-        lab._lock = threading.Lock()
-        try:
-            state = json.loads((lab.directory / "lab.json").read_text())
-        except FileNotFoundError:
-            raise LabError(f"there is no lab {name!r}: python -m lab up 3 --name {name}") from None
-        lab.backend, lab.number = state["backend"], state["number"]
+        lab._at(name, directory)
+        state = _read_state(lab.directory)
+        if state is None:
+            raise LabError(f"there is no lab {name!r} here: python -m lab up 3 --name {name}")
+        lab.number = state["number"]
+        lab._backend = BACKENDS[state["backend"]](lab)
         return lab
+
+    def _at(self, name: str, directory: Path | None) -> None:
+        self.name = name
+        self.directory = (directory or labs_directory() / name).absolute()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Lab:
         return self
@@ -72,19 +86,19 @@ class Lab:
         self.down()
 
     def __getitem__(self, name: str) -> Host:
-        try:
-            return self.hosts[name]
-        except KeyError:
-            raise LabError(f"lab {self.name} has no host {name!r}; it has: {', '.join(self.hosts) or 'none'}") from None
+        if name not in self.hosts:
+            raise LabError(f"lab {self.name} has no host {name!r}; it has: {', '.join(self.hosts) or 'none'}")
+        return self.hosts[name]
+
+    @property
+    def backend(self) -> str:
+        """ "namespaces" or "processes" """
+        return self._backend.name
 
     @property
     def hosts(self) -> dict[str, Host]:
-        found = sorted((self.directory / "hosts").glob("*/host.json"))
-        return {path.parent.name: NamespaceHost(self, HostRecord.load(path.parent)) for path in found}
-
-    @property
-    def switch(self) -> Switch:
-        return Switch(self.number)
+        found = sorted(path.parent.name for path in (self.directory / "hosts").glob("*/host.json"))
+        return {name: self._backend.host(name) for name in found}
 
     @property
     def keys(self) -> LabKeys:
@@ -92,74 +106,96 @@ class Lab:
 
     @property
     def key_path(self) -> Path:
-        """The private key that logs in to every host as root, as postgres and as ops."""
+        """The private key that logs in to every host; see `Host.logins` for the accounts."""
         return self.keys.key_path
 
     # --- hosts ---------------------------------------------------------------------------------------------------
 
-    def up(
-        self,
-        name: str,
-        postgres: str = "15",
-        *,
-        layout: str = "debian",
-        ssh_port: int = 22,
-        pg_port: int = 5432,
-        data_directory: str | None = None,
-        disk_mb: int | None = None,
-        create: bool = True,
-        autostart: bool = True,
-        password_login: bool = False,
-        checksums: bool = False,
-        fsync: bool = False,
-    ) -> Host:
-        """Make and boot a host. `create=False` leaves it bare: PostgreSQL's programs are there, no cluster."""
+    def up(self, name: str, postgres: str = "15", **options: Any) -> Host:
+        """Make and boot a host. `postgres`: a major version or the absolute prefix of any build. Options:
+
+        layout           "debian" (the usual one), "cocca" or "custom"
+        ssh_port         22
+        pg_port          5432
+        data_directory   another than the layout's; spaces are allowed
+        disk_mb          a disk of its own, which can be filled; else the machine's
+        create           False leaves it bare: PostgreSQL's programs are there, no cluster
+        autostart        whether PostgreSQL starts when the host boots
+        password_login   ops may log in by password (`lab.keys.password`) too
+        checksums        initdb --data-checksums; else as the version does by default
+        fsync            off by default: a host that is killed keeps what was written
+
+        With the processes backend the layout is always "custom" and the ports are high ones of its own.
+        """
+        return self._make(self._reserve(name, postgres, HostOptions(**options)))
+
+    def up_all(self, names: Sequence[str], postgres: str = "15", **options: Any) -> list[Host]:
+        """Several hosts alike, side by side; addresses in the order of the names."""
+        reserved = [self._reserve(name, postgres, HostOptions(**options)) for name in names]
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(self._make, reserved))
+
+    def _reserve(self, name: str, postgres: str, options: HostOptions) -> tuple[Host, Build, HostOptions]:
+        """Give a name and an address to a host that is about to be made."""
         build = postgres_builds.find(postgres)
-        chosen = layouts.LAYOUTS[layout]
-        places = chosen.places(build.major, data_directory)
+        layout = self._backend.layout(options.layout or self._backend.usual_layout)
         directory = self.directory / "hosts" / name
+        places = self._backend.places(build, options, directory)
         with self._lock:
             if directory.exists():
                 raise LabError(f"lab {self.name} has a host {name!r} already")
-            ip = self._free_ip()
-            directory.mkdir(parents=True)
+            used = {host.ip for host in self.hosts.values()}
+            ip = next(ip for ip in self._backend.addresses() if ip not in used)
+            ssh_port, pg_port = self._backend.ports(ip)
             record = HostRecord(
                 name=name,
                 ip=ip,
-                ssh_port=ssh_port,
-                pg_port=pg_port,
-                layout=layout,
+                ssh_port=options.ssh_port or ssh_port,
+                pg_port=options.pg_port or pg_port,
+                layout=layout.name,
                 postgres_major=build.major,
                 bin_directory=places.bin_directory,
                 data_directory=places.data_directory,
                 config_directory=places.config_directory,
                 log_file=places.log_file,
-                postgres_user="postgres",
+                postgres_user=self._backend.postgres_user,
                 host_key_fingerprint="",
             )
+            directory.mkdir(parents=True)
             record.save(directory)
-        host = NamespaceHost(self, record)
-        disk = HostDisk(directory / "disk" / "upper")
-        fingerprint = disk.prepare(name, ssh_port, password_login, self.keys)
-        chosen.install(disk, build)
-        (directory / "disk" / "work").mkdir()
-        (directory / "root").mkdir()
-        image = _disk_image(directory, disk_mb) if disk_mb else None
-        host.change_record(host_key_fingerprint=fingerprint, disk_image=image)
-        host.start()
-        if password_login:
-            host.run(["chpasswd"], input=f"ops:{self.keys.password}\n")
-        if create:
-            options = layouts.ClusterOptions(pg_port, str(self.switch.network), autostart, checksums, fsync)
-            chosen.create(host, options)
-            host.pg_start()
-            self._make_registry_role(host)
+        return self._backend.host(name), build, options
+
+    def _make(self, reserved: tuple[Host, Build, HostOptions]) -> Host:
+        host, build, options = reserved
+        try:
+            prepared = self._backend.prepare(host, build, options)
+            host.change_record(host_key_fingerprint=prepared.host_key_fingerprint, disk_image=prepared.disk_image)
+            host.start()
+            if options.password_login:
+                host.run(["chpasswd"], input=f"ops:{self.keys.password}\n")
+            if options.create:
+                self._backend.layout(host.layout).create(host, self._backend.cluster_options(host, options))
+                host.pg_start()
+                self._make_registry_role(host)
+        except BaseException:
+            host.down()
+            raise
         return host
 
-    def up_all(self, names: Sequence[str], **options: object) -> list[Host]:
-        """Several hosts alike, side by side."""
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda name: self.up(name, **options), names))  # type: ignore[arg-type]
+    def _make_registry_role(self, host: Host) -> None:
+        host.sql(
+            f"""SET password_encryption = 'scram-sha-256'; SET log_statement = 'none';
+            CREATE ROLE registry LOGIN PASSWORD '{self.keys.password}'; CREATE DATABASE registry OWNER registry;"""
+        )
+
+    def down(self) -> None:
+        """Everything of this lab is gone: processes, network, disks."""
+        background.end_all(self.background_directory)
+        for host in self.hosts.values():
+            host.kill()
+        self._backend.remove()
+        shutil.rmtree(self.directory)
+        subnets.give_back(self.number)
 
     # --- clients -------------------------------------------------------------------------------------------------
 
@@ -187,82 +223,42 @@ class Lab:
         """Two hosts in replication as CoCCA's page says, by hand: see lab/source_page.py."""
         return build_pair(self, primary, standby, postgres, registry_rows)
 
-    def down(self) -> None:
-        """Everything of this lab is gone: processes, network, disks."""
-        background.end_all(self.background_directory)
-        for host in self.hosts.values():
-            host.kill()
-        if self.backend == "namespaces":
-            self.switch.remove()
-        subnets.give_back(self.number)
-        shutil.rmtree(self.directory)
-
-    # --- network -------------------------------------------------------------------------------------------------
-
-    @property
-    def _splits_path(self) -> Path:
-        return self.directory / "splits.json"
-
-    def _splits(self) -> list[tuple[str, str]]:
-        return [tuple(pair) for pair in json.loads(self._splits_path.read_text())] if self._splits_path.exists() else []
-
-    def split(self, ip: str, other_ip: str) -> None:
-        self._set_splits([*self._splits(), (ip, other_ip)])
-
-    def unsplit(self, ip: str) -> None:
-        self._set_splits([pair for pair in self._splits() if ip not in pair])
-
-    def _set_splits(self, pairs: list[tuple[str, str]]) -> None:
-        self._splits_path.write_text(json.dumps(pairs))
-        self.switch.set_splits(pairs)
-
-    def _free_ip(self) -> str:
-        used = {host.ip for host in self.hosts.values()}
-        candidates = (str(self.switch.network[last]) for last in range(11, 255))
-        return next(ip for ip in candidates if ip not in used)
-
-    # --- making --------------------------------------------------------------------------------------------------
-
-    def _clear_the_way(self) -> None:
-        """A lab of this name that nobody owns any more is taken down; one that is in use is left alone."""
-        if not (self.directory / "lab.json").exists():
-            if self.directory.exists():
-                shutil.rmtree(self.directory)
-            return
-        before = Lab.attach(self.name, self.directory)
-        owner = parse_identity(before.directory / "owner")
-        if owner is None and any(host.is_up() for host in before.hosts.values()):
-            raise LabError(f"lab {self.name!r} is up: use Lab.attach, or `python -m lab down --name {self.name}`")
-        if owner is not None and owner.is_alive():
-            raise LabError(f"lab {self.name!r} belongs to process {owner.pid}, which is running")
-        before.down()
-
-    def _save(self) -> None:
-        state = {"name": self.name, "backend": self.backend, "number": self.number}
-        (self.directory / "lab.json").write_text(json.dumps(state, indent=2) + "\n")
-
-    def _make_registry_role(self, host: Host) -> None:
-        host.sql(
-            f"""SET password_encryption = 'scram-sha-256'; SET log_statement = 'none';
-            CREATE ROLE registry LOGIN PASSWORD '{self.keys.password}'; CREATE DATABASE registry OWNER registry;"""
-        )
-
 
 def _choose_backend(wanted: str) -> str:
     refused = machine.namespaces_refused()
     if wanted == "auto":
         return "namespaces" if refused is None else "processes"
     if wanted == "namespaces" and refused is not None:
-        raise LabError(f"no namespaces here: {refused}")
+        raise NotPossibleHere(f"no hosts made of namespaces here: {refused}")
     return wanted
 
 
-def _disk_image(directory: Path, disk_mb: int) -> str:
-    """An ext4 of the host's own, holding what was prepared: it can run full while the machine's does not."""
-    image, seed = directory / "disk.img", directory / "seed"
-    (directory / "disk").rename(seed)
-    (directory / "disk").mkdir()
-    options = ["-q", "-F", "-m", "0", "-O", "^has_journal", "-E", "lazy_itable_init=1", "-d", str(seed)]
-    subprocess.run([machine.program("mkfs.ext4"), *options, str(image), f"{disk_mb}M"], check=True)
-    shutil.rmtree(seed)
-    return str(image)
+def _read_state(directory: Path) -> dict[str, Any] | None:
+    path = directory / "lab.json"
+    return {"owner": None} | json.loads(path.read_text()) if path.exists() else None
+
+
+def _clear_the_way(directory: Path) -> None:
+    """Take away a lab that was here and is in use by nobody; refuse to touch anything else."""
+    state = _read_state(directory)
+    if state is None:
+        if directory.exists() and any(directory.iterdir()):
+            raise LabError(f"{directory} is not empty and holds no lab")
+        return
+    before = Lab.attach(state["name"], directory)
+    if state["owner"] is not None and ProcessIdentity.parse(state["owner"]).is_alive():
+        raise LabError(f"lab {state['name']!r} is in use by process {state['owner'].split()[0]}")
+    if state["owner"] is None and any(host.is_up() for host in before.hosts.values()):
+        raise LabError(f"lab {state['name']!r} is up: Lab.attach it, or `python -m lab down --name {state['name']}`")
+    before.down()
+
+
+def _sweep_orphans() -> None:
+    """Labs of this machine whose process died without `down`, and numbers whose lab was deleted by hand."""
+    for number, directory in subnets.taken().items():
+        state = _read_state(directory)
+        if state is None or state["number"] != number:
+            Namespaces.remove_leftovers(number)
+            subnets.give_back(number)
+        elif state["owner"] is not None and not ProcessIdentity.parse(state["owner"]).is_alive():
+            Lab.attach(state["name"], directory).down()

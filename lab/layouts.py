@@ -33,13 +33,17 @@ class ClusterOptions:
     """How a first cluster is made. `fsync` off by default: the disk of a killed host loses nothing anyway."""
 
     pg_port: int
+    listen_addresses: str
     client_network: str
     autostart: bool
     checksums: bool
     fsync: bool
+    socket_directory: str | None = None
 
     def settings(self) -> str:
-        lines = ["listen_addresses = '*'\n"]
+        lines = [f"listen_addresses = '{self.listen_addresses}'\n"]
+        if self.socket_directory is not None:
+            lines.append(f"unix_socket_directories = '{self.socket_directory}'\n")
         if not self.fsync:
             lines.append("fsync = off  # the lab: a host that is killed keeps all that was written\n")
         return "".join(lines)

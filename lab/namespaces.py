@@ -6,23 +6,133 @@ the network with it, so there is nothing to clean up and nothing to leak.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab import machine
+from lab.backend import Backend, HostOptions, Prepared
 from lab.errors import LabError
 from lab.freezer import Freezer
 from lab.host import Host
+from lab.host_disk import HostDisk
+from lab.layouts import LAYOUTS, ClusterOptions, Layout, Places
+from lab.postgres_builds import Build
 from lab.process_identity import ProcessIdentity, parse_identity
+from lab.switch import Switch
+
+if TYPE_CHECKING:
+    from lab.lab import Lab
 
 FILLER = "/var/filler"
 
 
+class Namespaces(Backend):
+    name = "namespaces"
+    usual_layout = "debian"
+    postgres_user = "postgres"
+
+    @property
+    def switch(self) -> Switch:
+        return Switch(self.lab.number)
+
+    def make(self) -> None:
+        self.remove_leftovers(self.lab.number)
+        self.switch.make()
+
+    def remove(self) -> None:
+        self.switch.remove()
+
+    @staticmethod
+    def remove_leftovers(number: int) -> None:
+        """Of a lab whose directory was deleted while its hosts ran."""
+        switch = Switch(number)
+        switch.remove()
+        for freezer in Freezer.all_named(f"{switch.namespace}-"):
+            for pid in freezer.pids():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            freezer.thaw()
+            freezer.remove()
+
+    def addresses(self) -> Sequence[str]:
+        return [str(self.switch.network[last]) for last in range(11, 255)]
+
+    def ports(self, ip: str) -> tuple[int, int]:  # noqa: ARG002 (the same on every address)
+        return 22, 5432
+
+    def layout(self, name: str) -> Layout:
+        if name not in LAYOUTS:
+            raise LabError(f"no layout {name!r}; there are: {', '.join(LAYOUTS)}")
+        return LAYOUTS[name]
+
+    def places(self, build: Build, options: HostOptions, directory: Path) -> Places:  # noqa: ARG002 (paths inside the host)
+        return self.layout(options.layout or self.usual_layout).places(build.major, options.data_directory)
+
+    def host(self, name: str) -> NamespaceHost:
+        return NamespaceHost(self.lab, name, self)
+
+    def prepare(self, host: Host, build: Build, options: HostOptions) -> Prepared:
+        disk = HostDisk(host.directory / "disk" / "upper")
+        fingerprint = disk.prepare(host.name, host.ssh_port, options.password_login, self.lab.keys)
+        self.layout(host.layout).install(disk, build)
+        (host.directory / "disk" / "work").mkdir()
+        (host.directory / "root").mkdir()
+        image = _disk_image(host.directory, options.disk_mb) if options.disk_mb is not None else None
+        return Prepared(fingerprint, image)
+
+    def cluster_options(self, host: Host, options: HostOptions) -> ClusterOptions:
+        return ClusterOptions(
+            pg_port=host.pg_port,
+            listen_addresses="*",
+            client_network=str(self.switch.network),
+            autostart=options.autostart,
+            checksums=options.checksums,
+            fsync=options.fsync,
+        )
+
+    # --- pairs of hosts that do not reach each other -----------------------------------------------------------------
+
+    def split(self, ip: str, other_ip: str) -> None:
+        self._set_splits([*self._splits(), (ip, other_ip)])
+
+    def unsplit(self, ip: str) -> None:
+        self._set_splits([pair for pair in self._splits() if ip not in pair])
+
+    def _splits(self) -> list[tuple[str, str]]:
+        path = self.lab.directory / "splits.json"
+        return [(one, other) for one, other in json.loads(path.read_text())] if path.exists() else []
+
+    def _set_splits(self, pairs: list[tuple[str, str]]) -> None:
+        self.switch.set_splits(pairs)
+        (self.lab.directory / "splits.json").write_text(json.dumps(pairs))
+
+
+def _disk_image(directory: Path, disk_mb: int) -> str:
+    """An ext4 of the host's own, holding what was prepared: it can run full while the machine's does not."""
+    image, seed = directory / "disk.img", directory / "seed"
+    (directory / "disk").rename(seed)
+    (directory / "disk").mkdir()
+    options = ["-q", "-F", "-m", "0", "-O", "^has_journal", "-E", "lazy_itable_init=1", "-d", str(seed)]
+    subprocess.run([machine.program("mkfs.ext4"), *options, str(image), f"{disk_mb}M"], check=True, capture_output=True)
+    shutil.rmtree(seed)
+    return str(image)
+
+
 class NamespaceHost(Host):
+    logins = ("root", "postgres", "ops")
+
+    def __init__(self, lab: Lab, name: str, backend: Namespaces) -> None:
+        super().__init__(lab, name)
+        self._backend = backend
+        self._switch = backend.switch
+
     @property
     def _init(self) -> ProcessIdentity | None:
         """The host's PID 1 as the machine counts it, while the host is up."""
@@ -31,7 +141,7 @@ class NamespaceHost(Host):
 
     @property
     def _freezer(self) -> Freezer:
-        return Freezer(f"{self.lab.switch.namespace}-{self.name}")
+        return Freezer(f"{self._switch.namespace}-{self.name}")
 
     def _up(self) -> ProcessIdentity:
         init = self._init
@@ -70,7 +180,12 @@ class NamespaceHost(Host):
             [
                 *self._freezer.joining(),
                 *[machine.program("setsid"), "-f", machine.program("unshare"), "-n", "-m", "-u", "-i", "-p", "-f"],
-                *[str(Path(__file__).with_name("host_init.sh")), self.name, str(self.directory), record.disk_image or ""],
+                *[
+                    str(Path(__file__).with_name("host_init.sh")),
+                    self.name,
+                    str(self.directory),
+                    record.disk_image or "",
+                ],
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -86,7 +201,7 @@ class NamespaceHost(Host):
                 raise LabError(f"{self.name} does not boot\n{self.console_tail()}")
             init = ProcessIdentity.of(int(said))
             (self.directory / "pid").write_text(str(init))
-            self.lab.switch.plug(record.ip, init.pid, record.rate, record.is_cut)
+            self._switch.plug(record.ip, init.pid, record.rate, record.is_cut)
             boot.stdin.write("plugged\n")
         if not record.is_cut:
             self.wait_ssh()
@@ -94,7 +209,7 @@ class NamespaceHost(Host):
     def kill(self) -> None:
         init = self._init
         # First the cable: a host without power cannot close its connections.
-        self.lab.switch.unplug(self.ip)
+        self._switch.unplug(self.ip)
         if init is not None:
             os.kill(init.pid, signal.SIGKILL)
             self._freezer.thaw()  # a frozen process cannot even die
@@ -118,24 +233,24 @@ class NamespaceHost(Host):
     def cut(self) -> None:
         self.change_record(is_cut=True)
         if self.is_up():
-            self.lab.switch.cut(self.ip)
+            self._switch.cut(self.ip)
 
     def heal(self) -> None:
         self.change_record(is_cut=False)
         if self.is_up():
-            self.lab.switch.heal(self.ip)
+            self._switch.heal(self.ip)
 
     def split(self, other: Host) -> None:
-        self.lab.split(self.ip, other.ip)
+        self._backend.split(self.ip, other.ip)
 
     def unsplit(self) -> None:
-        self.lab.unsplit(self.ip)
+        self._backend.unsplit(self.ip)
 
     def rate(self, rate: str | None) -> None:
         self.change_record(rate=rate)
         init = self._init
         if init is not None:
-            self.lab.switch.rate(self.ip, init.pid, rate)
+            self._switch.rate(self.ip, init.pid, rate)
 
     # --- disk ----------------------------------------------------------------------------------------------------
 
