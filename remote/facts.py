@@ -7,8 +7,9 @@ an `Unreachable` value. Passwords in conninfo strings are stripped before anythi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 Role = Literal["primary", "standby", "unknown"]
 
@@ -60,6 +61,9 @@ class Installation:
     version: str
     library_directory: str = ""
     tools: tuple[str, ...] = ()
+
+    def has(self, tool: str) -> bool:
+        return tool in self.tools
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ class Slot:
     restart_lsn: int = 0
     held_bytes: int = 0
     wal_status: str = ""
+    safe_wal_bytes: int | None = None
     is_temporary: bool = False
 
 
@@ -171,7 +176,13 @@ class Archiver:
 
 @dataclass(frozen=True)
 class Postgres:
-    """One database cluster (data directory) on a host, running or not. LSNs are integers (`remote.lsn`), 0 = unknown."""
+    """One database cluster (data directory) on a host, running or not. LSNs are integers (`remote.lsn`), 0 = unknown.
+
+    is_denied: the directory is there, but whoever looked may not read it. size_bytes: without the WAL (`wal_bytes`) and without tablespaces.
+    stray_pids: processes of this cluster whose postmaster is gone; they may still commit.
+    included_texts: path → text of the files that postgresql.conf includes. job_marker: the text of `pgpanel.job`.
+    debian_cluster: "15/main" where postgresql-common knows it. at_boot: Debian's start.conf ("auto", "manual", "disabled").
+    """
 
     data_directory: str
     owner: str
@@ -216,6 +227,45 @@ class Postgres:
     receiver: WalReceiver | None = None
     archiver: Archiver | None = None
     debian_cluster: str = ""
+    at_boot: str = ""
+    real_path: str = ""
+    is_denied: bool = False
+    stray_pids: tuple[int, ...] = ()
+    included_texts: Mapping[str, str] = field(default_factory=dict)
+    job_marker: str = ""
+    databases: tuple[str, ...] = ()
+    extensions: Mapping[str, str] = field(default_factory=dict)
+    connection_count: int = 0
+
+    def setting(self, name: str, default: str = "") -> str:
+        """A setting's value as the running server has it, in pg_settings' unit."""
+        found = self.settings.get(name)
+        return found.value if found else default
+
+    def setting_number(self, name: str, default: int = 0) -> int:
+        try:
+            return int(self.setting(name))
+        except ValueError:
+            return default
+
+    @property
+    def free_wal_senders(self) -> int:
+        """Replication connections that could be opened now."""
+        return max(0, self.setting_number("max_wal_senders") - len(self.senders))
+
+    @property
+    def free_slots(self) -> int:
+        return max(0, self.setting_number("max_replication_slots") - len(self.slots))
+
+    @property
+    def pending_restart(self) -> tuple[str, ...]:
+        return tuple(name for name, setting in self.settings.items() if setting.pending_restart)
+
+    def role_named(self, name: str) -> DatabaseRole | None:
+        return next((role for role in self.roles if role.name == name), None)
+
+    def slot_named(self, name: str) -> Slot | None:
+        return next((slot for slot in self.slots if slot.name == name), None)
 
     @property
     def system_identifier(self) -> str:
@@ -224,7 +274,11 @@ class Postgres:
 
 @dataclass(frozen=True)
 class PathFact:
-    """kind: "missing" | "file" | "directory" | "link" | "other" | "denied". `text` only for small readable files."""
+    """kind: "missing" | "file" | "directory" | "link" | "other" | "denied".
+
+    text: of small readable files, conninfo passwords masked; None for what may hold a secret (.pgpass, private keys): compare `digest`,
+    the SHA-256 of the raw content, instead. entries: of a directory (also behind a link); -1 = not readable. target: of a link.
+    """
 
     kind: str
     owner: str = ""
@@ -233,6 +287,8 @@ class PathFact:
     size_bytes: int = 0
     entries: int = 0
     text: str | None = None
+    digest: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -302,3 +358,39 @@ class Unreachable:
     @property
     def is_reachable(self) -> Literal[False]:
         return False
+
+
+def facts_to_json(facts: Facts) -> dict[str, Any]:
+    """Plain JSON values, for storing what was last seen."""
+    return asdict(facts)
+
+
+def facts_from_json(data: Mapping[str, Any]) -> Facts:
+    """Tolerant of an older writer: a field that is missing has its default, an unknown one is ignored."""
+    return cast(Facts, _value(Facts, {"hostname": ""} | dict(data)))
+
+
+_EMPTY: dict[type, Any] = {str: "", int: 0, float: 0.0, bool: False}
+
+
+def _value(kind: Any, data: Any) -> Any:
+    """`data` as the annotated type `kind`: dataclasses, tuples and mappings of them, optional values, plain ones."""
+    if is_dataclass(kind) and isinstance(kind, type):
+        return None if data is None else _dataclass(kind, data)
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return None if data is None else _value(next(item for item in inner if item is not NoneType), data)
+    if origin is tuple:
+        return tuple(_value(inner[0], item) for item in data or ())
+    if origin is Mapping:
+        return {name: _value(inner[1], item) for name, item in (data or {}).items()}
+    return data
+
+
+def _dataclass(kind: type, data: Mapping[str, Any]) -> Any:
+    hints = get_type_hints(kind)
+    given = {item.name: _value(hints[item.name], data[item.name]) for item in fields(kind) if item.name in data}
+    for item in fields(kind):
+        if item.name not in given and item.default is MISSING and item.default_factory is MISSING:
+            given[item.name] = _EMPTY.get(hints[item.name], "")
+    return kind(**given)
