@@ -1,0 +1,349 @@
+"""A host, reached: run commands there, write and read files, look at facts, follow what runs detached.
+
+One `Host` keeps an SSH connection open and uses several channels of it. `remote/ssh.py` speaks SSH, `remote/envelope.py` is what is
+sent, `remote/exchange.py` reads what comes back, `remote/detached.py` holds the scripts for long commands.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from remote import detached as jobs
+from remote import ending, files
+from remote.access import Access, Lock
+from remote.command import Command, Detached, WriteFile, text_value
+from remote.detached import DetachedState
+from remote.envelope import BOOTSTRAP, LOCK_WAIT_SECONDS, envelope
+from remote.errors import (
+    AuthenticationRefused,
+    CannotBecome,
+    CommandFailed,
+    CommandTimeout,
+    ConnectionLost,
+    EpochRefused,
+    HostError,
+    HostKeyChanged,
+    HostKeyUnknown,
+    HostUnreachable,
+    LockHeld,
+    OutputTooLong,
+    brief,
+    last_line,
+    unreachable,
+)
+from remote.exchange import OUTPUT_LIMIT_BYTES, Exchange, OnOutput, TooLong
+from remote.facts import Facts, FactsRequest, Unreachable
+from remote.hostkeys import HostKey, generate_key
+from remote.result import Result
+from remote.ssh import ChannelRefused, Session, Talk, TimedOut
+
+__all__ = [
+    "Access", "AuthenticationRefused", "CannotBecome", "CommandFailed", "CommandTimeout", "ConnectionLost", "DetachedState",
+    "EpochRefused", "Host", "HostError", "HostKey", "HostKeyChanged", "HostKeyUnknown", "HostUnreachable", "Lock", "LockHeld",
+    "OutputTooLong", "Result", "generate_key", "offered_host_key", "unreachable",
+]  # fmt: skip
+
+START_SECONDS = 20.0
+"""How long logging in as the command's user may take; waiting for the lock comes on top."""
+END_GRACE_SECONDS = 3.0
+SESSIONS_LIMIT = 4
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A command's output as bytes."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+    @property
+    def result(self) -> Result:
+        return Result(self.exit_code, self.stdout.decode("utf-8", "replace"), self.stderr.decode("utf-8", "replace"), self.seconds)
+
+
+class Host:
+    """name: what messages call it. lock: taken by every changing command (`remote.access.Lock`).
+
+    state_owner: the account that owns the databases; root's changing commands meet its own at the same lock, in its home.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        name: str,
+        connect_timeout_seconds: float = 8.0,
+        lock: Lock | None = None,
+        state_owner: str = "postgres",
+    ) -> None:
+        self.access = access
+        self.name = name
+        self.lock = lock
+        self.state_owner = state_owner
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._sessions: list[Session] = []
+        self._opening = threading.Lock()
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._opening:
+            for session in self._sessions:
+                session.close()
+            self._sessions.clear()
+
+    def connect(self) -> None:
+        """Log in now rather than at the first command."""
+        with self._opening:
+            if not any(session.is_open for session in self._sessions):
+                self._sessions.append(Session(self.access, self.name, self._connect_timeout_seconds))
+
+    # --- commands --------------------------------------------------------------------------------------------------
+
+    def run(self, command: Command, on_output: OnOutput | None = None, check: bool = True) -> Result:
+        """Run it to its end. `on_output` hears each line at once; an exit code that it does not accept is an error, if `check`."""
+        result = self._answer(command, on_output).result
+        if check and result.exit_code not in command.accepts:
+            raise CommandFailed(self.name, command, result)
+        return result
+
+    def write(self, action: WriteFile) -> bool:
+        """Put the file there; False when it already was exactly so. See `remote/files.py`."""
+        user, _, group = action.owner.partition(":")
+        result = self.run(files.write(action, user, group), check=False)
+        if result.exit_code == files.NEEDS_ROOT and user != "root":
+            result = self.run(files.write(action, "root", group), check=False)
+        if result.exit_code != 0:
+            said = last_line(result.stderr) or f"exit code {result.exit_code}"
+            raise HostError(f"{self.name}: {action.path} could not be written: {said}", self.name, "The file is as it was before")
+        return result.stdout.strip() != files.SAME
+
+    def read(self, path: str, user: str = "", limit_bytes: int = 1 << 20) -> bytes:
+        answer = self._answer(files.read(path, user, limit_bytes))
+        if answer.exit_code != 0:
+            raise CommandFailed(self.name, files.read(path, user, limit_bytes), answer.result)
+        if len(answer.stdout) > limit_bytes:
+            raise OutputTooLong(f"{self.name}: {path} is longer than {limit_bytes} bytes", self.name)
+        return answer.stdout
+
+    def facts(self, request: FactsRequest = FactsRequest()) -> Facts | Unreachable:  # noqa: B008 - a frozen value
+        """One read-only look; a host that cannot be reached is a value. What the script itself gets wrong is still an error."""
+        from remote import look, parse  # noqa: PLC0415
+
+        command = look.facts_command(request)
+        try:
+            self.connect()  # so that the round trip below is the script's and not the login's
+            sent_at = time.time()
+            result = self.run(command)
+        except (CommandFailed, OutputTooLong):
+            raise
+        except HostError as error:
+            return unreachable(error)
+        return parse.parse(result.stdout, (sent_at, time.time()))
+
+    # --- what outlives us ------------------------------------------------------------------------------------------
+
+    def start_detached(self, name: str, detached: Detached) -> None:
+        """Start it under that name, once: when it runs or has ended, nothing happens. One that died is started anew."""
+        self._detached(jobs.start(name, detached.command))
+
+    def detached_state(self, name: str, user: str) -> DetachedState:
+        return jobs.parse_state(self._detached(jobs.state(name, user)).stdout)[0]
+
+    def follow(self, name: str, user: str, offset: int = 0, wait_seconds: float = 1.0) -> tuple[bytes, DetachedState]:
+        """Log bytes from `offset` (at most `jobs.CHUNK_BYTES`) and the state; waits on the host while there is nothing new.
+
+        The log is whole once the state is no longer "running" and the offset has reached `log_bytes`.
+        """
+        state, log = jobs.parse_state(self._detached(jobs.follow(name, user, offset, wait_seconds)).stdout)
+        return log, state
+
+    def end_detached(self, name: str, user: str, grace_seconds: float = 10) -> bool:
+        """TERM, then KILL everything that it started. True = proven that none of it is left."""
+        return self._answer(jobs.end(name, user, grace_seconds)).exit_code == 0
+
+    def forget_detached(self, name: str, user: str) -> None:
+        """Remove its directory from the host; refused while it runs."""
+        self._detached(jobs.forget(name, user))
+
+    def _detached(self, command: Command) -> Answer:
+        answer = self._answer(command)
+        if answer.exit_code != 0:
+            raise CommandFailed(self.name, command, answer.result)
+        return answer
+
+    # --- one command, there and back -------------------------------------------------------------------------------
+
+    def _answer(self, command: Command, on_output: OnOutput | None = None) -> Answer:
+        """Run it to its end, whatever its exit code; every other end is an error."""
+        token = f"pgpanel-{secrets.token_hex(8)}"
+        exchange = Exchange(token, on_output, OUTPUT_LIMIT_BYTES)
+        password = self.access.password if self._becomes_by_sudo(command) else None
+        lock = self.lock if command.mutates else None
+        opening = envelope(
+            command, token, login=self.access.user, has_password=password is not None, lock=lock, state_owner=self.state_owner
+        )
+        talk = self._talk()
+        started = time.monotonic()
+        begun: float | None = None
+        prompts = 0
+
+        def deadline() -> float:
+            return begun + command.timeout_seconds if begun else started + START_SECONDS + (LOCK_WAIT_SECONDS if lock else 0)
+
+        try:
+            talk.say(opening)
+            if password is None:
+                talk.say(_input(command), is_last=True)
+            for voice, data in talk.hear(deadline):
+                exchange.take(voice, data)
+                if begun is None and exchange.has_begun:
+                    begun = time.monotonic()
+                    if password is not None:
+                        talk.say(_input(command), is_last=True)
+                elif begun is None and password is not None and exchange.prompts > prompts:
+                    prompts += 1
+                    if prompts > 1:
+                        break  # it was wrong; a second try would only count towards a lock-out
+                    talk.say(password.value.encode() + b"\n")
+            exchange.end()
+        except TimedOut:
+            raise self._timed_out(command, exchange, begun, started) from None
+        except TooLong:
+            self._end(command, exchange)
+            raise OutputTooLong(
+                f"{self.name}: {brief(command.shown)} printed more than {OUTPUT_LIMIT_BYTES >> 20} MiB and was ended", self.name
+            ) from None
+        except Exception:  # whoever listens has had enough
+            self._end(command, exchange)
+            raise
+        finally:
+            talk.close()
+        if begun is None:
+            raise self._not_begun(command, exchange, talk)
+        if talk.exit_code is None:
+            raise self._lost(command)
+        return Answer(talk.exit_code, bytes(exchange.output.ours), bytes(exchange.error.ours), time.monotonic() - begun)
+
+    def _becomes_by_sudo(self, command: Command) -> bool:
+        return self.access.user != "root" and command.user not in ("", self.access.user)
+
+    def _talk(self) -> Talk:
+        """A channel on a connection that has room for it, else on a new one: nothing was sent yet, so trying again is safe."""
+        with self._opening:
+            for session in list(self._sessions):
+                try:
+                    return session.talk(BOOTSTRAP)
+                except ChannelRefused as refused:
+                    if refused.is_gone or len(self._sessions) >= SESSIONS_LIMIT:
+                        session.close()
+                        self._sessions.remove(session)
+            session = Session(self.access, self.name, self._connect_timeout_seconds)
+            self._sessions.append(session)
+            try:
+                return session.talk(BOOTSTRAP)
+            except ChannelRefused as refused:
+                raise HostUnreachable(
+                    f"{self.name} ({self.access.place}) lets {self.access.user} log in, but opens no session: {refused}", self.name,
+                    "Check MaxSessions, PermitTTY and the account's limits in sshd's configuration",
+                ) from refused  # fmt: skip
+
+    def _end(self, command: Command, exchange: Exchange) -> str:
+        """End the command's sessions on the host. "" = proven that none is left, else why it is not."""
+        if not exchange.sessions:
+            return "it has no session of its own there"
+        user = command.user if exchange.has_begun else ""
+        try:
+            answer = self._answer(ending.end_sessions(exchange.sessions, user, END_GRACE_SECONDS))
+        except HostError as error:
+            return error.message
+        return "" if answer.exit_code == 0 else f"process {answer.stdout.decode(errors='replace').strip()} does not end"
+
+    def _timed_out(self, command: Command, exchange: Exchange, begun: float | None, started: float) -> HostError:
+        why_unproven = self._end(command, exchange)
+        if begun is None:
+            seconds = time.monotonic() - started
+            return CannotBecome(
+                f"{self.name}: logging in as {command.user or self.access.user} took longer than {seconds:.0f} s", self.name,
+                "Try it by hand: an account directory or PAM module on the host may be stuck", command.user,
+            )  # fmt: skip
+        so_far = Answer(-1, bytes(exchange.output.ours), bytes(exchange.error.ours), time.monotonic() - begun).result
+        return CommandTimeout(self.name, command, not why_unproven, why_unproven, so_far)
+
+    def _lost(self, command: Command) -> HostError:
+        return ConnectionLost(
+            f"the connection to {self.name} ({self.access.place}) broke while {brief(command.shown)} ran; "
+            "whether it was done is unknown",
+            self.name, "Look at the host before it is repeated",
+        )  # fmt: skip
+
+    def _not_begun(self, command: Command, exchange: Exchange, talk: Talk) -> HostError:
+        """Why the command never ran: the lock, the account, or the login itself."""
+        if exchange.stopped:
+            return self._stopped(*exchange.stopped)
+        if talk.exit_code is None and exchange.prompts < 2:
+            return self._lost(command)
+        said = last_line(exchange.said_before)
+        if not exchange.is_login_known:
+            return AuthenticationRefused(
+                f"{self.name} ({self.access.place}) lets {self.access.user} log in, but the login runs no commands"
+                + (f": {said}" if said else ""),
+                self.name, f"Give the account a shell: usermod -s /bin/sh {self.access.user}",
+            )  # fmt: skip
+        return self._cannot_become(command.user, said, exchange.prompts)
+
+    def _cannot_become(self, user: str, said: str, prompts: int) -> HostError:
+        login = self.access.user
+        sudoers = f"As root on {self.name}: echo '{login} ALL=({user}) NOPASSWD: ALL' > /etc/sudoers.d/pgpanel"
+        if login == "root":
+            message, mend = f"root cannot become {user}: {said}", f"Is there such an account? getent passwd {user}"
+        elif prompts > 1:
+            message, mend = f"sudo refuses the password of {login}", f"Check it, or allow sudo without one. {sudoers}"
+        elif "password" in said and self.access.password is None:
+            message, mend = (
+                f"sudo asks for the password of {login}, and the panel has none",
+                f"Give it, or allow sudo without one. {sudoers}",
+            )
+        else:
+            message, mend = f"{login} cannot become {user} by sudo: {said}", sudoers
+        return CannotBecome(f"{self.name}: {message}", self.name, mend, user)
+
+    def _stopped(self, why: str, seen: int) -> HostError:
+        if why == "epoch" and self.lock:
+            return EpochRefused(self.name, self.lock.key, self.lock.epoch, seen)
+        if why == "lock":
+            return LockHeld(
+                f"another changing command of this cluster has been running on {self.name} for over {LOCK_WAIT_SECONDS} s",
+                self.name, f"Wait for it, or see on {self.name} who holds it: fuser -v ~{self.state_owner}/.pgpanel/locks/*",
+            )  # fmt: skip
+        if why == "flock":
+            return HostError(f"{self.name} has no flock program", self.name, "Install it (package util-linux)")
+        return HostError(
+            f"{self.name}: the panel's own directory ~{self.state_owner}/.pgpanel cannot be written", self.name,
+            f"Is the disk full, or the home of {self.state_owner} not its own? ls -ld ~{self.state_owner}",
+        )  # fmt: skip
+
+
+def _input(command: Command) -> bytes:
+    return text_value(command.stdin).encode() if command.stdin is not None else b""
+
+
+def offered_host_key(access: Access, timeout_seconds: float = 8.0) -> HostKey:
+    """The key that the host shows, without logging in there. A jump host in between has to be accepted before."""
+    try:
+        session = Session(replace(access, host_key=""), access.host, timeout_seconds)
+    except HostKeyUnknown as unknown:
+        if unknown.host == access.host:
+            return unknown.offered
+        raise
+    session.close()
+    raise AssertionError("a host without a pinned key was logged in to")
