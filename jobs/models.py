@@ -19,7 +19,8 @@ class Job(models.Model):
     planned   → queued (a person confirmed the hash) | withdrawn (a newer plan, or a person said no)
     queued    → running (a worker claimed it by compare-and-set on `status` and `epoch`) | cancelled
     running   → succeeded | failed (expected: a step did not become done; drift) | errored (our bug)
-              → cancelled (asked by `cancel_requested_at`; the remote process is proven ended) | lost (no heartbeat)
+              → cancelled (asked by `cancel_requested_at`; the remote process is proven ended)
+              → queued (its worker stopped or went silent: handed to the next one) | lost (handed on ten times without progress)
     failed, errored, cancelled, lost → queued (resume: same plan, from the first step that is not done)
     """
 
@@ -53,6 +54,7 @@ class Job(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     planned_at = models.DateTimeField(null=True)
     queued_at = models.DateTimeField(null=True)
+    enqueued_at = models.DateTimeField(null=True, help_text="when the broker last took it; the sweep repeats what was lost")
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
@@ -61,6 +63,7 @@ class Job(models.Model):
     worker = models.CharField(max_length=120, blank=True)
     heartbeat_at = models.DateTimeField(null=True)
     handovers = models.PositiveIntegerField(default=0)
+    handovers_in_vain = models.PositiveIntegerField(default=0, help_text="since a step last ended")
     outcome = models.TextField(blank=True, help_text="where it stopped, why, what state the hosts are in, what to do next")
     notes: models.JSONField[dict[str, str]] = models.JSONField(default=dict)
     last_seq = models.PositiveBigIntegerField(default=0)
@@ -109,6 +112,9 @@ class JobStep(models.Model):
     )
     error = models.TextField(blank=True)
     attempt = models.PositiveIntegerField(default=0)
+    detached: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="by name on the host: user, offset (log bytes read), exit_code once it was seen"
+    )
 
     class Meta:
         ordering = ["position"]

@@ -11,6 +11,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pgpanel.settings")
 app = Celery("pgpanel")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.conf.beat_schedule = {
+    "sweep-lost-jobs": {"task": "jobs.tasks.sweep_lost_jobs", "schedule": 2.0, "options": {"expires": 4}},
+}
 
 
 @worker_init.connect

@@ -2,9 +2,12 @@
 
 from django.urls import include, path
 
+from pgpanel.streams import stream
+
 urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("", include("clusters.urls")),
+    path("live/", stream, name="live"),
     path("jobs/", include("jobs.urls")),
     path("monitor/", include("monitor.urls")),
 ]

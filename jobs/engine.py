@@ -1,0 +1,184 @@
+"""Running a job: claim it, walk its plan, say how it ended. Every ending is one row update, made only by the worker that has the job.
+
+planned endings: succeeded; failed (drift, a step that did not become done, a host that refused); cancelled. Our own bugs: errored.
+A worker that is told to stop hands the job over (queued again); one that lost its claim writes nothing and says nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from clusters.signals import job_finished
+from jobs.act import Actor, CancelAsked, HandOver
+from jobs.brief import brief_of
+from jobs.claim import Claim, Superseded, claim_job, hand_over, kept_alive
+from jobs.kinds import KINDS
+from jobs.log import JobLog
+from jobs.models import Job, JobStep
+from jobs.planning import opener, remember
+from jobs.sight import Hosts, OpenHost, Sight
+from jobs.stored import plan_from_json
+from jobs.walk import Drift, StepFailed, Walk, said
+from pgpanel import live
+from remote.errors import EpochRefused, HostError
+from remote.host import Lock
+
+logger = logging.getLogger(__name__)
+
+OpenFor = Callable[[Job, Lock], OpenHost]
+Status = Job.Status
+
+
+@dataclass(frozen=True)
+class Ending:
+    status: str
+    outcome: str
+
+
+def worker_name() -> str:
+    return f"{socket.gethostname()}/{os.getpid()}/{threading.get_ident()}"
+
+
+def run_job(job_id: int, open_for: OpenFor = opener, is_stopping: Callable[[], bool] = lambda: False) -> str | None:
+    """The status it ended with ("queued": handed over); None when the job was not this worker's to run, or is no longer."""
+    claim = claim_job(job_id, worker_name())
+    if claim is None:
+        return None
+    _told(claim, Status.RUNNING)
+    with kept_alive(claim):
+        try:
+            ending = _run(claim, open_for, is_stopping)
+            if ending is None:
+                return Status.QUEUED if hand_over(claim) else None
+            claim.update(status=ending.status, outcome=ending.outcome, ended_at=timezone.now())
+        except Superseded:
+            logger.warning("job %s went to another worker: this one stops", job_id)
+            return None
+    _told(claim, ending.status)
+    job = Job.objects.only("cluster_id", "kind").get(pk=job_id)
+    job_finished.send(Job, job_id=job_id, cluster_id=job.cluster_id, kind=job.kind, status=ending.status)
+    return ending.status
+
+
+def _told(claim: Claim, status: str) -> None:
+    live.publish(f"job:{claim.job_id}", "status", {"status": status})
+    live.publish(f"job:{claim.job_id}", "steps", {})
+
+
+def _run(claim: Claim, open_for: OpenFor, is_stopping: Callable[[], bool]) -> Ending | None:
+    """How it ended; None: to be handed over."""
+    job = Job.objects.select_related("cluster").get(pk=claim.job_id)
+    log = JobLog(claim)
+    hosts = Hosts(open_for(job, Lock(str(job.cluster.uuid), claim.epoch)))
+    try:
+        ending = _walk(job, claim, log, hosts, is_stopping)
+        if ending:
+            log.write("note" if ending.status == Status.SUCCEEDED else "error", ending.outcome)
+        log.flush()
+        return ending
+    finally:
+        log.close()
+        hosts.close()
+
+
+def _walk(job: Job, claim: Claim, log: JobLog, hosts: Hosts, is_stopping: Callable[[], bool]) -> Ending | None:
+    actor = Actor(claim, f"job-{job.pk}", hosts, log, is_stopping)
+    try:
+        log.write("note", f"{job.title}: {'taken over' if job.handovers else 'begun'} by {claim.worker}, claim {claim.epoch}")
+        brief = brief_of(job)
+        log.redactor.add(brief.secrets.values())
+        kind, plan = KINDS[job.kind], plan_from_json(job.plan)
+        params = kind.params(job.params)
+        sight = Sight(hosts, kind.requests(params, brief), job.notes)
+        Walk(kind, params, brief, plan, sight, actor).go()
+        with suppress(HostError):
+            remember(job, sight.look(sight.requests))
+        return Ending(Status.SUCCEEDED, "Done: " + job.title)
+    except HandOver:
+        log.write("note", "this worker was told to stop: the next one goes on from here")
+        return None
+    except CancelAsked:
+        return _cancelled(job, actor)
+    except Drift as drift:
+        return _drifted(job, drift)
+    except StepFailed as failure:
+        if isinstance(failure.cause, EpochRefused):
+            claim.confirm()  # the host heard of a newer claim: raises Superseded when it is right
+        return _failed(job, failure, log)
+    except HostError as error:
+        claim.confirm()
+        return Ending(Status.FAILED, _paragraphs(error.message, _on_the_hosts(job), error.mend or RESUME))
+    except Superseded:
+        raise
+    except Exception as error:
+        return _errored(job, claim, log, error)
+
+
+# -- how it ended, in words --------------------------------------------------------------------------------------------------------
+
+RESUME = "When that is mended, resume: the job goes on from the step that is not done."
+PLAN_AGAIN = "Make a new plan, read what is different, and confirm that one."
+
+
+def _paragraphs(*said: str) -> str:
+    return "\n\n".join(text for text in said if text)
+
+
+def _on_the_hosts(job: Job) -> str:
+    """What state the hosts are in, as far as the steps tell."""
+    rows = list(job.steps.all())
+    done = [row for row in rows if row.status == JobStep.Status.DONE]
+    left = [row for row in rows if row.status not in (JobStep.Status.DONE, JobStep.Status.ALREADY)]
+    if not any(row.attempt for row in rows):
+        return "Nothing was changed on any host."
+    said = "Changed and kept: " + "; ".join(f"{row.node}: {row.title}" for row in done) + "." if done else "No step was finished."
+    return said + ("\nNot done: " + "; ".join(f"{row.node}: {row.title}" for row in left) + "." if left else "")
+
+
+def _failed(job: Job, failure: StepFailed, log: JobLog) -> Ending:
+    row, total = failure.step, job.steps.count()
+    where = f"Step {row.position} of {total}, “{row.title}” on {row.node}, failed:"
+    why = log.redactor.text(said(failure.cause))
+    return Ending(Status.FAILED, _paragraphs(f"{where}\n{why}", _on_the_hosts(job), failure.cause.mend, RESUME))
+
+
+def _drifted(job: Job, drift: Drift) -> Ending:
+    changes = "\n".join(f"– {change}" for change in drift.changes)
+    return Ending(
+        Status.FAILED, _paragraphs(f"The hosts are not as the plan found them:\n{changes}", _on_the_hosts(job), PLAN_AGAIN)
+    )
+
+
+def _cancelled(job: Job, actor: Actor) -> Ending:
+    """Cancelled only when nothing of the job is left running on a host, proven."""
+    unproven = []
+    for row in job.steps.all():
+        unproven += [f"{name} on {row.node}" for name in actor.end_detached(row)]
+        if row.status == JobStep.Status.RUNNING:
+            actor.claim.update_step(row.key, status=JobStep.Status.CANCELLED, ended_at=timezone.now())
+    if unproven:
+        why = "It was to be cancelled, but it could not be proven that this has ended: " + ", ".join(unproven)
+        return Ending(
+            Status.FAILED, _paragraphs(why, _on_the_hosts(job), "Cancel again when the host answers: resume, then cancel.")
+        )
+    person = Job.objects.select_related("cancel_requested_by").get(pk=job.pk).cancel_requested_by
+    return Ending(Status.CANCELLED, _paragraphs(f"Cancelled by {person or 'the command line'}.", _on_the_hosts(job), RESUME))
+
+
+def _errored(job: Job, claim: Claim, log: JobLog, error: Exception) -> Ending:
+    trace = log.redactor.text(traceback.format_exc())
+    logger.error("job %s errored\n%s", job.pk, trace)
+    log.write("error", trace)
+    for row in job.steps.filter(status=JobStep.Status.RUNNING):
+        claim.update_step(row.key, status=JobStep.Status.FAILED, ended_at=timezone.now())
+    why = log.redactor.text(f"{type(error).__name__}: {error}")
+    return Ending(Status.ERRORED, _paragraphs(f"A fault of the panel itself stopped it:\n{why}", _on_the_hosts(job), RESUME))

@@ -1,0 +1,184 @@
+"""A job's log: chunks → lines → redaction → stored rows, and from there to the live stream.
+
+Lines are stored first, in small batches by a thread of its own, and published afterwards, best effort: the log is complete even if
+Redis dies. How far a detached command's output was read is stored in the same transaction as its lines, so that the next worker
+neither repeats nor misses one.
+"""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from jobs.claim import Claim
+from jobs.models import Job, LogLine
+from jobs.redaction import Redactor
+from pgpanel import live
+from remote.command import Secret
+
+GATHER_SECONDS = 0.05
+BATCH_LINES = 400
+LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+@dataclass(frozen=True)
+class Line:
+    at: datetime
+    node: str
+    step: str
+    voice: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ReadTo:
+    """The output of detached command `name` of `step` is in the log up to byte `offset`."""
+
+    step: str
+    name: str
+    offset: int
+
+
+class JobLog:
+    """Thread-safe. What goes wrong while storing (a lost claim, a broken database) is raised by the next `write` or `flush`."""
+
+    def __init__(self, claim: Claim, secrets: Iterable[Secret] = ()) -> None:
+        self.redactor = Redactor(secrets)
+        self._claim = claim
+        self._queue: queue.Queue[Line | ReadTo | threading.Event | None] = queue.Queue()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._keep, name=f"log of job {claim.job_id}", daemon=True)
+        self._thread.start()
+
+    def write(self, voice: str, text: str, node: str = "", step: str = "") -> None:
+        """A line of output; or a command, an error, a note, which are kept as one even where they have several lines."""
+        self._raise()
+        kept = [self.redactor.line(raw, stream=f"{node}/{voice}") for raw in text.splitlines() or [""]]
+        whole = "\n".join(line for line in kept if line is not None)
+        if whole or not text:
+            self._queue.put(Line(timezone.now(), node, step, voice, whole))
+
+    def read_to(self, step: str, name: str, offset: int) -> None:
+        self._queue.put(ReadTo(step, name, offset))
+
+    def flush(self, timeout_seconds: float = 60) -> None:
+        """Returns when everything written so far is stored."""
+        self._raise()
+        stored = threading.Event()
+        self._queue.put(stored)
+        deadline = time.monotonic() + timeout_seconds
+        while not stored.wait(0.5):
+            self._raise()
+            if time.monotonic() > deadline or not self._thread.is_alive():
+                raise DatabaseError("the job's log cannot be stored")
+        self._raise()
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._thread.join(timeout=60)
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    # -- in the thread -------------------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        try:
+            while (first := self._queue.get()) is not None:
+                batch, is_last = self._gather(first)
+                self._store_and_tell(batch)
+                if is_last:
+                    return
+        except Exception as error:  # noqa: BLE001 (raised again where the job runs)
+            self._failure = error
+        finally:
+            connection.close()
+
+    def _gather(self, first: Line | ReadTo | threading.Event) -> tuple[list[Line | ReadTo | threading.Event], bool]:
+        """What arrives within a moment, as one batch; at once when somebody waits for it (a flush)."""
+        batch = [first]
+        until = time.monotonic() + GATHER_SECONDS
+        while len(batch) < BATCH_LINES and not isinstance(batch[-1], threading.Event):
+            try:
+                item = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if item is None:
+                return batch, True
+            batch.append(item)
+        return batch, False
+
+    def _store_and_tell(self, batch: list[Line | ReadTo | threading.Event]) -> None:
+        lines = [item for item in batch if isinstance(item, Line)]
+        marks = [item for item in batch if isinstance(item, ReadTo)]
+        rows = store(self._claim, lines, marks) if lines or marks else []
+        for item in batch:
+            if isinstance(item, threading.Event):
+                item.set()
+        if rows:
+            live.publish_all(f"job:{self._claim.job_id}", [live.Event("line", line_data(row), row.seq) for row in rows])
+
+
+@transaction.atomic
+def store(claim: Claim, lines: list[Line], marks: list[ReadTo]) -> list[LogLine]:
+    """Number and keep the lines; `Superseded` (and nothing kept) when the job has another worker now."""
+    claim.update(last_seq=F("last_seq") + len(lines))
+    last = Job.objects.values_list("last_seq", flat=True).get(pk=claim.job_id)
+    rows = [
+        LogLine(job_id=claim.job_id, seq=last - len(lines) + count, at=line.at, node=line.node, step=line.step, voice=line.voice,
+                text=line.text)
+        for count, line in enumerate(lines, start=1)
+    ]  # fmt: skip
+    LogLine.objects.bulk_create(rows)
+    for mark in {(mark.step, mark.name): mark for mark in marks}.values():
+        claim.note_detached(mark.step, mark.name, offset=mark.offset)
+    return rows
+
+
+def line_data(line: LogLine) -> dict[str, Any]:
+    return {
+        "seq": line.seq,
+        "at": line.at.isoformat(),
+        "node": line.node,
+        "step": line.step,
+        "voice": line.voice,
+        "text": line.text,
+    }
+
+
+class Lines:
+    """Bytes in chunks → whole lines with the offset after each. A carriage return ends a line too: that is how progress is printed."""
+
+    def __init__(self, offset: int = 0) -> None:
+        self._rest = b""
+        self._offset = offset
+
+    def take(self, chunk: bytes) -> list[tuple[str, int]]:
+        data = self._rest + chunk
+        found, start = [], 0
+        for end in LINE_END.finditer(data):
+            if end.end() == len(data) and data.endswith(b"\r"):
+                break  # its \n may be on the way
+            found.append((data[start : end.start()].decode("utf-8", "replace"), self._offset + end.end()))
+            start = end.end()
+        self._rest = data[start:]
+        self._offset += start
+        return [(text, offset) for text, offset in found if text]
+
+    def rest(self) -> list[tuple[str, int]]:
+        """The last line, when nothing ends it."""
+        text = self._rest.decode("utf-8", "replace").rstrip("\r")
+        self._offset += len(self._rest)
+        self._rest = b""
+        return [(text, self._offset)] if text else []

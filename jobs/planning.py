@@ -1,0 +1,94 @@
+"""planning → planned, refused or errored: look at every node, ask the kind, keep the plan with its hash. Reads hosts, changes none."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from clusters import services as clusters
+from clusters.models import Node
+from jobs.brief import brief_of
+from jobs.kinds import KINDS
+from jobs.models import Job, JobStep
+from jobs.recipe import Brief, Check, Kind, NodeUnreachable, Plan, World, identities_of, plan_of
+from jobs.redaction import Redactor
+from jobs.sight import Hosts, OpenHost, Sight
+from jobs.stored import plan_to_json
+from pgpanel import live
+from remote.host import Host, Lock
+
+logger = logging.getLogger(__name__)
+
+
+def opener(job: Job, lock: Lock | None) -> OpenHost:
+    """How the nodes of a job's cluster are reached; with `lock` where hosts are changed."""
+    nodes = {node.name: node for node in job.cluster.nodes.select_related("credential")}
+
+    def open_host(name: str) -> Host:
+        return clusters.host_of(nodes[name], lock=lock)
+
+    return open_host
+
+
+def make_plan(job: Job, open_host: OpenHost | None = None) -> None:
+    """Does nothing for a job that is not planning (any more)."""
+    if job.status != Job.Status.PLANNING:
+        return
+    hosts = Hosts(open_host or opener(job, None))
+    redact = Redactor()
+    try:
+        brief = brief_of(job)
+        redact.add(brief.secrets.values())
+        kind = KINDS[job.kind]
+        params = kind.params(job.params)
+        sight = Sight(hosts, kind.requests(params, brief))
+        plan = plan_from(kind, params, brief, sight.look(kind.nodes(params, brief)))
+        _keep(job, plan)
+        remember(job, sight.world)
+    except Exception as error:
+        logger.error("job %s: planning failed\n%s", job.pk, redact.text(traceback.format_exc()))
+        outcome = redact.text(f"The plan could not be made: {type(error).__name__}: {error}")
+        Job.objects.filter(pk=job.pk, status=Job.Status.PLANNING).update(
+            status=Job.Status.ERRORED, outcome=outcome, ended_at=timezone.now()
+        )
+    finally:
+        hosts.close()
+    live.publish(f"job:{job.pk}", "status", {"status": Job.objects.values_list("status", flat=True).get(pk=job.pk)})
+
+
+def plan_from(kind: Kind, params: Any, brief: Brief, world: World) -> Plan:
+    """The plan; a node that a step cannot be planned without is a refusal, not an error."""
+    try:
+        return plan_of(kind, params, brief, world)
+    except NodeUnreachable as error:
+        refusal = Check(
+            key="host.reachable", node=error.node, title="The host answers", level="refused",
+            reason=error.unreachable.message, mend=error.unreachable.mend,
+        )  # fmt: skip
+        return Plan(
+            kind=kind.name, title=kind.title(params), checks=(refusal,), steps=(),
+            identities=identities_of(brief, world, kind.nodes(params, brief)),
+        )  # fmt: skip
+
+
+@transaction.atomic
+def _keep(job: Job, plan: Plan) -> None:
+    status = Job.Status.REFUSED if plan.is_refused else Job.Status.PLANNED
+    kept = Job.objects.filter(pk=job.pk, status=Job.Status.PLANNING).update(
+        status=status, plan=plan_to_json(plan), plan_hash=plan.hash, title=plan.title[:200], planned_at=timezone.now()
+    )
+    if kept:
+        JobStep.objects.bulk_create(
+            JobStep(job=job, position=position, key=step.key, node=step.node, title=step.title[:200])
+            for position, step in enumerate(plan.steps, start=1)
+        )
+
+
+def remember(job: Job, world: World) -> None:
+    """The nodes' pages show what a job saw."""
+    for node in Node.objects.filter(cluster=job.cluster_id, name__in=list(world.nodes)):
+        clusters.remember_facts(node, world.nodes[node.name])

@@ -1,0 +1,158 @@
+"""The only way in, for pages, command line and API alike: plan, start, cancel, resume, withdraw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from kombu.exceptions import OperationalError
+
+from accounts.models import User
+from clusters.models import Cluster
+from jobs import planning, tasks
+from jobs.kinds import KINDS
+from jobs.models import Job, JobStep
+from pgpanel import live
+
+Status = Job.Status
+
+
+class JobRefused(Exception):
+    """Not now, not like this. The message says why and what to do."""
+
+
+class PlanMoved(JobRefused):
+    """The hash that was confirmed is not the plan's."""
+
+
+class NotPlanned(JobRefused):
+    """There is no plan to start: still planning, refused, withdrawn, or started before."""
+
+
+class NotResumable(JobRefused):
+    pass
+
+
+class ClusterBusy(JobRefused):
+    """Another job runs on the cluster: `job`."""
+
+    def __init__(self, job: Job) -> None:
+        who = job.started_by or _("the command line")
+        super().__init__(
+            _("%(cluster)s is busy: job %(id)s, “%(title)s”, started by %(who)s, is %(status)s. Wait for it or cancel it.")
+            % {"cluster": job.cluster, "id": job.pk, "title": job.title, "who": who, "status": job.get_status_display()}
+        )
+        self.job = job
+
+
+class BrokerAway(JobRefused):
+    """Kept, but no worker could be told: the sweep tells one when Redis is back."""
+
+
+def job_plan(
+    cluster: Cluster, kind_name: str, params: Mapping[str, Any], by: User | None, started_from: str, *, plan_now: bool = False
+) -> Job:
+    """A job that is being planned. `ParamsError` names the field that is wrong. plan_now: in this process, not by a worker."""
+    kind = KINDS[kind_name]
+    title = kind.title(kind.params(params))
+    with transaction.atomic():
+        Job.objects.filter(cluster=cluster, kind=kind_name, planned_by=by, status=Status.PLANNED).update(status=Status.WITHDRAWN)
+        job = Job.objects.create(
+            cluster=cluster, kind=kind_name, params=dict(params), title=title[:200], planned_by=by, started_from=started_from[:60],
+            enqueued_at=timezone.now(),
+        )  # fmt: skip
+    if plan_now:
+        planning.make_plan(job)
+    else:
+        _tell(lambda: tasks.plan_job.apply_async((job.pk,), retry=False), job)
+    job.refresh_from_db()
+    return job
+
+
+def job_start(job: Job, plan_hash: str, by: User | None, started_from: str) -> Job:
+    """planned → queued, if the plan is the one that was read (`plan_hash`) and no other job is active on the cluster."""
+    now = timezone.now()
+    try:
+        with transaction.atomic():
+            started = Job.objects.filter(pk=job.pk, status=Status.PLANNED, plan_hash=plan_hash).update(
+                status=Status.QUEUED, queued_at=now, started_by=by, started_from=started_from[:60]
+            )
+    except IntegrityError:
+        raise ClusterBusy(_active(job)) from None
+    job.refresh_from_db()
+    if not started and job.status == Status.PLANNED:
+        raise PlanMoved(_("This is no longer the plan that you read. Read it again."))
+    if not started:
+        raise NotPlanned(
+            _("Job %(id)s is %(status)s: there is no plan to start.") % {"id": job.pk, "status": job.get_status_display()}
+        )
+    return _queued(job)
+
+
+def job_resume(job: Job, by: User | None, started_from: str = "") -> Job:
+    """failed, errored, cancelled, lost → queued: the same plan, from the first step that is not done."""
+    try:
+        with transaction.atomic():
+            resumed = Job.objects.filter(pk=job.pk, status__in=Job.RESUMABLE).update(
+                status=Status.QUEUED, queued_at=timezone.now(), enqueued_at=None, ended_at=None, outcome="", cancel_requested_at=None,
+                cancel_requested_by=None, handovers_in_vain=0, started_by=by, started_from=started_from[:60] or job.started_from,
+            )  # fmt: skip
+            if resumed:
+                job.steps.filter(status__in=(JobStep.Status.FAILED, JobStep.Status.CANCELLED)).update(status=JobStep.Status.TODO)
+    except IntegrityError:
+        raise ClusterBusy(_active(job)) from None
+    job.refresh_from_db()
+    if not resumed:
+        raise NotResumable(_("Job %(id)s is %(status)s: nothing to resume.") % {"id": job.pk, "status": job.get_status_display()})
+    return _queued(job)
+
+
+def job_cancel(job: Job, by: User | None) -> Job:
+    """A queued job is cancelled at once; a running one by its worker, which proves that what it started on a host has ended."""
+    now = timezone.now()
+    outcome = _("Cancelled by %(who)s before it began.") % {"who": by or _("the command line")}
+    at_once = Job.objects.filter(pk=job.pk, status=Status.QUEUED, started_at=None).update(
+        status=Status.CANCELLED, ended_at=now, cancel_requested_at=now, cancel_requested_by=by, outcome=outcome
+    )
+    if not at_once:
+        Job.objects.filter(pk=job.pk, status__in=Job.ACTIVE).update(cancel_requested_at=now, cancel_requested_by=by)
+    job.refresh_from_db()
+    live.publish(f"job:{job.pk}", "status", {"status": job.status})
+    return job
+
+
+def job_withdraw(job: Job) -> Job:
+    """planned → withdrawn: a person said no."""
+    Job.objects.filter(pk=job.pk, status=Status.PLANNED).update(status=Status.WITHDRAWN, ended_at=timezone.now())
+    job.refresh_from_db()
+    return job
+
+
+def _active(job: Job) -> Job:
+    return Job.objects.select_related("cluster", "started_by").get(cluster=job.cluster_id, status__in=Job.ACTIVE)
+
+
+def _queued(job: Job) -> Job:
+    live.publish(f"job:{job.pk}", "status", {"status": job.status})
+    _tell(lambda: tasks.enqueue(job.pk), job)
+    return job
+
+
+def _tell(send: Any, job: Job) -> None:
+    """After the commit: the row is first, the message only says that there is one."""
+
+    def sent() -> None:
+        try:
+            send()
+        except (OperationalError, OSError) as error:
+            raise BrokerAway(
+                _(
+                    "Job %(id)s is kept as %(status)s, but no worker could be told: Redis does not answer (%(error)s). It begins by itself when Redis is back."
+                )
+                % {"id": job.pk, "status": job.get_status_display(), "error": error}
+            ) from error
+
+    transaction.on_commit(sent)

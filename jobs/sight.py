@@ -1,0 +1,82 @@
+"""What a job sees: one open connection per node, and facts that are re-read only where something may have changed them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from jobs.recipe import World
+from remote.facts import Facts, FactsRequest, Unreachable
+from remote.host import Host
+
+OpenHost = Callable[[str], Host]
+"""Node name → a Host, not connected yet. The seam where tests put hosts of their own."""
+
+MOST_AT_ONCE = 8
+AGAIN = frozenset({"host", "postgres", "sql", "paths"})
+"""Sections of a second look: which ports can be reached from the host is asked once (it costs a timeout where one is closed)."""
+
+
+class Hosts:
+    """The hosts of one job, each opened once."""
+
+    def __init__(self, open_host: OpenHost) -> None:
+        self._open_host = open_host
+        self._open: dict[str, Host] = {}
+
+    def __getitem__(self, node: str) -> Host:
+        if node not in self._open:
+            self._open[node] = self._open_host(node)
+        return self._open[node]
+
+    def drop(self, node: str) -> None:
+        """Forget a connection that broke; the next use opens a new one."""
+        host = self._open.pop(node, None)
+        if host is not None:
+            host.close()
+
+    def close(self) -> None:
+        for node in list(self._open):
+            self.drop(node)
+
+
+class Sight:
+    """The world as last seen. `touched` makes what was seen stale; `look` re-reads only the stale, in parallel."""
+
+    def __init__(self, hosts: Hosts, requests: Mapping[str, FactsRequest], notes: Mapping[str, str] | None = None) -> None:
+        self.hosts = hosts
+        self.requests = requests
+        self.notes = dict(notes or {})
+        self.reads = 0
+        self._seen: dict[str, Facts | Unreachable] = {}
+        self._stale: set[str] = set(requests)
+
+    @property
+    def world(self) -> World:
+        return World(dict(self._seen), dict(self.notes))
+
+    def touched(self) -> None:
+        """Something was changed somewhere: a command on one host may show on another."""
+        self._stale = set(self.requests)
+
+    def look(self, nodes: Iterable[str], *, again: bool = False) -> World:
+        """The world with fresh facts of `nodes`. again: also of those that nothing has touched since."""
+        wanted = sorted({node for node in nodes if again or node in self._stale} & set(self.requests))
+        hosts = [self.hosts[node] for node in wanted]
+        if len(wanted) > 1:
+            with ThreadPoolExecutor(min(len(wanted), MOST_AT_ONCE)) as pool:
+                found = list(pool.map(self._read, wanted, hosts))
+        else:
+            found = [self._read(node, host) for node, host in zip(wanted, hosts, strict=True)]
+        self._seen |= dict(zip(wanted, found, strict=True))
+        self._stale -= set(wanted)
+        self.reads += len(wanted)
+        return self.world
+
+    def _read(self, node: str, host: Host) -> Facts | Unreachable:
+        request, before = self.requests[node], self._seen.get(node)
+        if not isinstance(before, Facts):
+            return host.facts(request)
+        found = host.facts(replace(request, sections=(request.sections or AGAIN) & AGAIN, reach=()))
+        return found if isinstance(found, Unreachable) else replace(found, reach=before.reach)

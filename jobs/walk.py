@@ -1,0 +1,178 @@
+"""Walking a plan: one predicate asked before each step (skip), after it (verify), and again by the next worker (resume)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.utils import timezone
+
+from jobs.act import Actor, Failed
+from jobs.models import JobStep
+from jobs.recipe import Brief, Kind, NodeUnreachable, Plan, PlannedStep, Step, World, identities_of, planned
+from jobs.planning import plan_from
+from jobs.sight import Sight
+from jobs.stored import identities_moved, moved
+from pgpanel import live
+from remote.command import Command, shown_lines
+from remote.errors import HostError
+
+FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.1, 1.0
+Status = JobStep.Status
+
+
+class Drift(Exception):
+    """The world is not the one of the plan. changes: what differs, in sentences."""
+
+    def __init__(self, changes: list[str]) -> None:
+        super().__init__("; ".join(changes))
+        self.changes = changes
+
+
+class StepFailed(Exception):
+    """A step did not become done. `cause` says why."""
+
+    def __init__(self, step: JobStep, cause: Failed | HostError) -> None:
+        super().__init__(str(cause))
+        self.step, self.cause = step, cause
+
+
+def said(cause: Failed | HostError) -> str:
+    """What happened, without the mend (which the outcome says apart)."""
+    return cause.message if isinstance(cause, HostError) else str(cause)
+
+
+class Walk:
+    def __init__(self, kind: Kind, params: Any, brief: Brief, plan: Plan, sight: Sight, actor: Actor) -> None:
+        self.kind, self.params, self.brief, self.plan, self.sight, self.actor = kind, params, brief, plan, sight, actor
+        self.claim, self.log = actor.claim, actor.log
+
+    def go(self) -> None:
+        nodes = self.kind.nodes(self.params, self.brief)
+        world = self.sight.look(nodes)
+        rows = {row.key: row for row in JobStep.objects.filter(job_id=self.claim.job_id)}
+        if any(row.attempt for row in rows.values()):
+            steps = self._compare_what_is_left(world, rows)
+        else:
+            self._compare(world)
+            steps = self.kind.steps(self.params, self.brief, world)
+        self._announce(nodes, world)
+        for step in steps:
+            self._step(step, rows[step.key], self._confirmed(step))
+
+    # -- is it still the plan that was confirmed? ------------------------------------------------------------------------------
+
+    def _compare(self, world: World) -> None:
+        """Before any change: the plan made from what is true now must be the confirmed one."""
+        now = plan_from(self.kind, self.params, self.brief, world)
+        if now.is_refused or now.hash != self.plan.hash:
+            raise Drift(moved(self.plan, now))
+
+    def _compare_what_is_left(self, world: World, rows: dict[str, JobStep]) -> list[Step]:
+        """Going on: the same machines, and the same commands for what is not done. (Roles and timelines may have been changed by us.)"""
+        touched = {row.node for row in rows.values() if row.attempt}
+        confirmed = {
+            node: {name: value for name, value in known.items() if name == "machine" or node not in touched}
+            for node, known in self.plan.identities.items()
+        }
+        changes = identities_moved(confirmed, identities_of(self.brief, world, list(confirmed)))
+        if changes:
+            raise Drift(changes)
+        steps = list(self.kind.steps(self.params, self.brief, world))
+        if [step.key for step in steps] != [step.key for step in self.plan.steps]:
+            raise Drift(["the list of steps is not the one that was confirmed"])
+        for step in steps:
+            if rows[step.key].attempt == 0 and not step.done(world):
+                shown = planned(step, world).shown
+                if self._confirmed(step).is_needed and shown and shown != self._confirmed(step).shown:
+                    changes.append(f"{step.node}: “{step.title}” would run other commands")
+        if changes:
+            raise Drift(changes)
+        return steps
+
+    def _confirmed(self, step: Step) -> PlannedStep:
+        return next(known for known in self.plan.steps if known.key == step.key)
+
+    def _announce(self, nodes: tuple[str, ...], world: World) -> None:
+        """Every host hears of this claim's epoch before the first change, so that a worker that lost the job can change none of them."""
+        self.actor.check()
+        for node in nodes:
+            if world.nodes[node].is_reachable:
+                command = Command(("true",), user=self.brief.nodes[node].owner)
+                self.actor.when_free(node, lambda host, command=command: host.run(command))  # type: ignore[misc]
+
+    # -- one step --------------------------------------------------------------------------------------------------------------
+
+    def _step(self, step: Step, row: JobStep, confirmed: PlannedStep) -> None:
+        self.actor.check()
+        world = self.sight.look((step.node, *step.reads), again=step.is_proof)
+        if self._is_done(step, world):
+            self._found_done(row, confirmed)
+        elif not confirmed.is_needed:
+            raise Drift([f"{step.node}: “{step.title}” has something to do now, the plan said that it had nothing"])
+        else:
+            self._run(step, row, confirmed, world)
+
+    @staticmethod
+    def _is_done(step: Step, world: World) -> bool:
+        try:
+            return step.done(world)
+        except NodeUnreachable:
+            return False
+
+    def _found_done(self, row: JobStep, confirmed: PlannedStep) -> None:
+        """It held before the job, or an earlier step or worker of the job brought it about."""
+        if row.status in (Status.DONE, Status.ALREADY):
+            return
+        now = timezone.now()
+        status = Status.DONE if confirmed.is_needed else Status.ALREADY
+        self._mark(row, status=status, started_at=row.started_at or now, ended_at=now, error="")
+
+    def _run(self, step: Step, row: JobStep, confirmed: PlannedStep, world: World) -> None:
+        if row.status != Status.RUNNING:  # else: taken over from a worker that fell silent in the middle of it
+            self._mark(
+                row, status=Status.RUNNING, attempt=row.attempt + 1, started_at=timezone.now(), ended_at=None, error="", progress={}
+            )
+        try:
+            actions = step.actions(world)
+            if shown_lines(actions) != confirmed.shown:
+                raise Drift([f"{step.node}: “{step.title}” would run other commands than those that were confirmed"])
+            if actions:
+                self.sight.touched()
+            output = self.actor.run(row, actions)
+            if step.note:
+                self.sight.notes[step.note] = output.strip()
+                self.claim.update(notes=self.sight.notes)
+            self._verify(step)
+        except (Failed, HostError, NodeUnreachable) as error:
+            cause = Failed(str(error), error.unreachable.mend) if isinstance(error, NodeUnreachable) else error
+            text = self.log.redactor.text(said(cause))
+            self.log.write("error", text, row.node, row.key)
+            self._mark(row, status=Status.FAILED, ended_at=timezone.now(), error=text)
+            raise StepFailed(row, cause) from error
+        self.log.flush()
+        self._mark(row, status=Status.DONE, ended_at=timezone.now(), error="")
+        self.claim.update(handovers_in_vain=0)
+
+    def _verify(self, step: Step) -> None:
+        """A step whose commands succeeded but that is not done has failed."""
+        deadline, delay = time.monotonic() + step.within_seconds, FIRST_POLL_SECONDS
+        while True:
+            world = self.sight.look((step.node, *step.reads), again=True)
+            try:
+                if step.done(world):
+                    return
+                missing = Failed(f"Its commands ran, but “{step.title}” did not become true within {step.within_seconds:g} s.")
+            except NodeUnreachable as error:
+                missing = Failed(str(error), error.unreachable.mend)
+                self.sight.hosts.drop(error.node)
+            if time.monotonic() + delay > deadline:
+                raise missing
+            self.actor.pause(delay)
+            delay = min(delay * 1.5, LONGEST_POLL_SECONDS)
+
+    def _mark(self, row: JobStep, **fields: Any) -> None:
+        for name, value in fields.items():
+            setattr(row, name, value)
+        self.claim.update_step(row.key, **fields)
+        live.publish(f"job:{self.claim.job_id}", "steps", {})

@@ -1,0 +1,222 @@
+"""GET /live/?topic=job:418&topic=cluster:3&after=<cursor>: the browser's side of `pgpanel.live`, as server-sent events.
+
+One Redis subscription a process (`Hub`), a bounded queue per viewer. A stream subscribes first, then replays, then listens; it asks
+the database again every few seconds, and every second while Redis is away, so that an event that was never published comes too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from importlib import import_module
+from typing import Any
+
+import redis.asyncio
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.http import HttpRequest, HttpResponseBase, HttpResponseBadRequest, HttpResponseForbidden, StreamingHttpResponse
+
+from pgpanel.live import CHANNEL, TOPICS, Event
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 15.0
+RIGHTS_SECONDS = 30.0
+RECONCILE_SECONDS = 3.0
+POLL_SECONDS = 1.0
+"""How often the database is asked while Redis is away."""
+RECONNECT_SECONDS = 0.5
+QUEUE_EVENTS = 500
+MOST_TOPICS = 20
+
+
+class Hub:
+    """One subscription for all viewers of one event loop; lives as long as somebody watches."""
+
+    def __init__(self) -> None:
+        self.is_connected = False
+        self._viewers: set[Viewer] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def join(self, viewer: Viewer) -> None:
+        self._viewers.add(viewer)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._listen())
+
+    async def leave(self, viewer: Viewer) -> None:
+        self._viewers.discard(viewer)
+        if not self._viewers and self._task:
+            task, self._task = self._task, None
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._subscribed()
+            except (redis.asyncio.RedisError, OSError) as error:
+                logger.info("live events come from the database: %s", error)
+            finally:
+                self.is_connected = False
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _subscribed(self) -> None:
+        async with redis.asyncio.Redis.from_url(
+            settings.REDIS_URL, socket_connect_timeout=1, health_check_interval=5
+        ) as client, client.pubsub() as channel:  # fmt: skip
+            await channel.subscribe(CHANNEL)
+            self.is_connected = True
+            self._wake()
+            while True:
+                message = await channel.get_message(ignore_subscribe_messages=True, timeout=5)
+                if message is None:
+                    await channel.ping()
+                else:
+                    self._hand_out(message["data"])
+
+    def _hand_out(self, data: bytes) -> None:
+        message = json.loads(data)
+        for viewer in self._viewers:
+            if message["topic"] in viewer.topics:
+                viewer.offer(message["topic"], Event(message["event"], message["data"], message["id"]))
+
+    def _wake(self) -> None:
+        """What was published while nobody listened stands in the database: all look there."""
+        for viewer in self._viewers:
+            viewer.has_gap = True
+            viewer.arrived.set()
+
+
+_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+
+
+def hub() -> Hub:
+    loop = asyncio.get_running_loop()
+    for closed in [known for known in _hubs if known.is_closed()]:
+        del _hubs[closed]
+    return _hubs.setdefault(loop, Hub())
+
+
+class Viewer:
+    """One open stream: what it watches, how far it is, what has arrived."""
+
+    def __init__(self, topics: list[str], after: int) -> None:
+        self.topics = topics
+        self.cursors = dict.fromkeys(topics, after)
+        self.states: dict[tuple[str, str], dict[str, Any]] = {}
+        self.has_gap = True
+        self.arrived = asyncio.Event()
+        self._queue: asyncio.Queue[tuple[str, Event]] = asyncio.Queue(QUEUE_EVENTS)
+
+    def offer(self, topic: str, event: Event) -> None:
+        try:
+            self._queue.put_nowait((topic, event))
+        except asyncio.QueueFull:
+            self.has_gap = True  # a slow browser: it catches up from the database
+        self.arrived.set()
+
+    def is_waiting(self) -> bool:
+        return not self._queue.empty()
+
+    def take(self) -> list[Event]:
+        """What arrived and can be sent as it is; an id that does not follow the last one means: look in the database."""
+        found: list[Event] = []
+        while not self._queue.empty():
+            topic, event = self._queue.get_nowait()
+            if event.id is None:
+                self.states[topic, event.name] = event.data
+                found.append(event)
+            elif event.id == self.cursors[topic] + 1:
+                self.cursors[topic] = event.id
+                found.append(event)
+            elif event.id > self.cursors[topic]:
+                self.has_gap = True
+        return found
+
+    async def replay(self) -> list[Event]:
+        """What the database has after the cursors, and the states that are other than those last sent."""
+        self.has_gap = False
+        found: list[Event] = []
+        for topic in self.topics:
+            prefix, _, key = topic.partition(":")
+            for event in await sync_to_async(TOPICS[prefix].replay)(key, self.cursors[topic]):
+                if event.id is None and self.states.get((topic, event.name)) != event.data:
+                    self.states[topic, event.name] = event.data
+                    found.append(event)
+                elif event.id is not None and event.id > self.cursors[topic]:
+                    self.cursors[topic] = event.id
+                    found.append(event)
+        return found
+
+
+async def stream(request: HttpRequest) -> HttpResponseBase:
+    topics = request.GET.getlist("topic")
+    after = request.GET.get("after") or "0"
+    after = max(after, request.headers.get("Last-Event-ID", "0"), key=lambda text: int(text) if text.isdecimal() else -1)
+    known = [topic for topic in topics if ":" in topic and topic.partition(":")[0] in TOPICS]
+    if not topics or known != topics or len(topics) > MOST_TOPICS or not after.isdecimal():
+        return HttpResponseBadRequest("?topic=<kind>:<id>&after=<number>", content_type="text/plain")
+    if not await sync_to_async(_may)(request, topics):
+        return HttpResponseForbidden("not yours to see", content_type="text/plain")
+    response = StreamingHttpResponse(_events(request, Viewer(topics, int(after))), content_type="text/event-stream")
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"  # a proxy in front must not hold lines back
+    return response
+
+
+async def _events(request: HttpRequest, viewer: Viewer) -> AsyncIterator[bytes]:
+    source = hub()
+    source.join(viewer)
+    rights_at = sent_at = asked_at = time.monotonic()
+    try:
+        yield b": live\n\n"
+        while True:
+            found = viewer.take()
+            patience = RECONCILE_SECONDS if source.is_connected else POLL_SECONDS
+            if viewer.has_gap or time.monotonic() - asked_at >= patience:
+                asked_at = time.monotonic()
+                found += await viewer.replay()
+            if found:
+                sent_at = time.monotonic()
+                yield b"".join(_encoded(event) for event in found)
+            if time.monotonic() - rights_at >= RIGHTS_SECONDS:
+                rights_at = time.monotonic()
+                if not await sync_to_async(_still_may)(request, viewer.topics):
+                    yield _encoded(Event("gone"))
+                    return
+            if time.monotonic() - sent_at >= KEEP_ALIVE_SECONDS:
+                sent_at = time.monotonic()
+                yield b": still here\n\n"
+            viewer.arrived.clear()
+            if not viewer.has_gap and not viewer.is_waiting():
+                await _arrival(viewer, min(patience, KEEP_ALIVE_SECONDS))
+    finally:
+        await source.leave(viewer)
+
+
+async def _arrival(viewer: Viewer, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(viewer.arrived.wait(), seconds)
+
+
+def _encoded(event: Event) -> bytes:
+    cursor = "" if event.id is None else f"id: {event.id}\n"
+    return f"{cursor}event: {event.name}\ndata: {json.dumps(event.data)}\n\n".encode()
+
+
+def _may(request: HttpRequest, topics: list[str]) -> bool:
+    return all(TOPICS[topic.partition(":")[0]].may(request.user, topic.partition(":")[2]) for topic in topics)
+
+
+def _still_may(request: HttpRequest, topics: list[str]) -> bool:
+    """Asked afresh: the session may have been ended and the grant withdrawn since the stream began."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    request.session = store(request.session.session_key)
+    request.user = get_user(request)
+    return request.user.is_authenticated and _may(request, topics)
