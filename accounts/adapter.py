@@ -5,6 +5,6 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 
 
-class ClosedSignupAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+class ClosedSignupAdapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request: Any) -> bool:  # noqa: ARG002
         return False

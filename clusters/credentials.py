@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import secrets as randomness
 import string
 
@@ -16,7 +13,7 @@ from django.utils.translation import gettext as _
 from clusters import secrets
 from clusters.models import Cluster, Credential, Node
 from remote.command import Secret
-from remote.host import generate_key
+from remote.hostkeys import HostKey, generate_key
 
 ROLES = {"replication": "pgpanel_replication", "monitoring": "pgpanel_monitor"}
 """The database roles that the panel makes, by purpose."""
@@ -59,6 +56,16 @@ def password_keep(password: str, label: str, username: str, cluster: Cluster | N
     )  # fmt: skip
 
 
+def secret_replace(credential: Credential, *, key_text: str = "", password: str = "") -> None:
+    """Another secret under the same credential: every node that uses it is reached by the new one. `KeyUnreadable` as above."""
+    if key_text:
+        private, public = _private_and_public(key_text)
+        credential.kind, credential.sealed, credential.public_part = Credential.Kind.SSH_KEY, secrets.seal(private), public
+    else:
+        credential.kind, credential.sealed, credential.public_part = Credential.Kind.SSH_PASSWORD, secrets.seal(password), ""
+    credential.save()
+
+
 def role_password(cluster: Cluster, purpose: str, username: str = "") -> tuple[str, Secret]:
     """Name and password of the database role for `purpose`; made (32 characters) when there is none yet."""
     with transaction.atomic():
@@ -92,10 +99,9 @@ def archive_key(node: Node) -> tuple[Secret, str]:
 def fingerprint(public_line: str) -> str:
     """`SHA256:…` of a public key or host key line, as ssh-keygen prints it; "" for a text that is none."""
     try:
-        blob = base64.b64decode(public_line.split()[1], validate=True)
-    except (IndexError, binascii.Error):
+        return HostKey.parse(public_line).fingerprint
+    except ValueError:
         return ""
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
 def _generated_password() -> str:
@@ -121,7 +127,7 @@ def _private_and_public(text: str) -> tuple[str, str]:
         ) from None
     try:
         private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
-        public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)  # type: ignore[union-attr]
+        public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise KeyUnreadable(_("SSH does not take keys of this kind. Make one with: ssh-keygen -t ed25519 -N ''")) from None
     return private.decode(), public.decode()

@@ -186,7 +186,8 @@ class Draft(models.Model):
         PASSWORD_KEPT = "password-kept", _("A password, kept encrypted (where sudo asks for one)")
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="drafts")
+    # empty: a management command's, gone when it ends
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="drafts")
     kind = models.CharField(max_length=20, choices=Kind.choices, default=Kind.SETUP)
     cluster = models.ForeignKey(Cluster, null=True, blank=True, on_delete=models.CASCADE)
     page = models.CharField(max_length=20, default="hosts")

@@ -14,8 +14,9 @@ from django.utils.translation import gettext as _
 from clusters.credentials import archive_key, role_password, role_password_keep, secret_of
 from clusters.models import Cluster, Credential, HostAddress, Node, NodeState
 from clusters.rights import cluster_or_404, clusters_for, may, node_or_404
+from remote.access import Access, Lock
 from remote.facts import Facts, FactsRequest, Postgres, Unreachable, facts_to_json
-from remote.host import Access, Host, Lock
+from remote.host import Host
 from remote.layouts import LAYOUTS, Paths
 
 __all__ = [

@@ -1,4 +1,27 @@
-from django.urls import URLPattern, URLResolver
+"""The pages of what we have."""
+
+from django.urls import URLPattern, URLResolver, path
+
+from clusters import people, views, wizard
 
 app_name = "clusters"
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", views.fleet, name="fleet"),
+    path("new/", wizard.wizard_new, name="wizard_new"),
+    path("new/<uuid:draft_uuid>/discard/", wizard.wizard_discard, name="wizard_discard"),
+    path("new/<uuid:draft_uuid>/<slug:page>/", wizard.wizard, name="wizard"),
+    path("import/", wizard.import_new, name="import"),
+    path("c/<slug:name>/", views.detail, name="detail"),
+    path("c/<slug:name>/edit/", views.edit, name="edit"),
+    path("c/<slug:name>/remove/", views.remove, name="remove"),
+    path("c/<slug:name>/credentials/", views.credentials, name="credentials"),
+    path("c/<slug:name>/credentials/<int:pk>/", views.credential_replace, name="credential_replace"),
+    path("c/<slug:name>/add/", wizard.node_add, name="node_add"),
+    path("c/<slug:name>/n/<slug:node_name>/", views.node, name="node"),
+    path("c/<slug:name>/n/<slug:node_name>/look/", views.node_look, name="node_look"),
+    path("c/<slug:name>/n/<slug:node_name>/edit/", views.node_edit, name="node_edit"),
+    path("c/<slug:name>/n/<slug:node_name>/remove/", views.node_remove, name="node_remove"),
+    path("people/", people.people, name="people"),
+    path("people/<int:pk>/active/", people.person_active, name="person_active"),
+    path("people/grants/<int:pk>/remove/", people.grant_remove, name="grant_remove"),
+]

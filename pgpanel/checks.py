@@ -36,7 +36,8 @@ def _errors() -> Iterator[CheckMessage]:
     if not settings.ENCRYPTION_KEYS:
         yield Error(
             "PGPANEL_ENCRYPTION_KEYS is empty: SSH keys and passwords could not be kept.",
-            hint="Set it to what `python manage.py rotate_encryption --print-key` prints, and keep a copy elsewhere.", id="pgpanel.E002",
+            hint="Set it to what `python manage.py rotate_encryption --print-key` prints, and keep a copy elsewhere.",
+            id="pgpanel.E002",
         )  # fmt: skip
     if settings.DEBUG:
         yield Error("DEBUG is on: error pages would show settings and data.", hint="Unset DEBUG.", id="pgpanel.E003")

@@ -1,0 +1,39 @@
+"""A cluster's condition in one word and its worst problem in one sentence, from what was last seen of its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from django.utils.translation import gettext as _
+
+from clusters.models import Node, NodeState
+
+WORST_FIRST = ("broken", "stale", "idle", "streaming")
+
+
+def worst_of(nodes: Sequence[Node]) -> tuple[str, str]:
+    """(word, sentence); ("streaming", "") where nothing is wrong."""
+    return next(_problems([(node.name, state_of(node)) for node in nodes]), ("streaming", ""))
+
+
+def state_of(node: Node) -> NodeState | None:
+    return getattr(node, "state", None)
+
+
+def _problems(nodes: Sequence[tuple[str, NodeState | None]]) -> Iterator[tuple[str, str]]:
+    primaries = [name for name, state in nodes if state and state.role == "primary" and state.is_reachable]
+    if len(primaries) > 1:
+        yield "broken", _("%(names)s all run as primary.") % {"names": ", ".join(primaries)}
+    unreachable = [name for name, state in nodes if state and state.tried_at and not state.is_reachable]
+    if unreachable:
+        yield "broken", _("The panel does not reach %(names)s.") % {"names": ", ".join(unreachable)}
+    unseen = [name for name, state in nodes if state is None or state.seen_at is None]
+    if unseen:
+        yield "stale", _("%(names)s: never looked at.") % {"names": ", ".join(unseen)}
+    if not primaries:
+        yield "broken", _("No node runs as primary.")
+    if len(nodes) == 1:
+        yield "idle", _("There is no standby yet.")
+    bare = [name for name, state in nodes if state and state.role == "unknown"]
+    if bare:
+        yield "idle", _("No replication on %(names)s yet.") % {"names": ", ".join(bare)}

@@ -1,0 +1,63 @@
+"""Celery's doors to looking at hosts (queue `plans`): a page starts one and shows its answer when it is there."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from kombu.exceptions import OperationalError
+
+from clusters import drafts, services
+from clusters.looks import Target, look_at
+from clusters.models import Draft, DraftHost, Node, NodeState
+from remote.facts import Unreachable
+
+log = logging.getLogger(__name__)
+
+
+@shared_task(name="clusters.tasks.look_at_draft", ignore_result=True)
+def look_at_draft(draft_id: int) -> None:
+    draft = Draft.objects.filter(pk=draft_id).first()
+    if draft is not None:
+        drafts.draft_look(draft)
+
+
+@shared_task(name="clusters.tasks.look_at_node", ignore_result=True)
+def look_at_node(node_id: int) -> None:
+    node = Node.objects.select_related("cluster", "credential").filter(pk=node_id).first()
+    if node is None:
+        return
+    look = look_at(Target(node.name, services.access_of(node), services.facts_request_of(node)))
+    facts = look.facts or Unreachable("host-key", _("Its host key has not been accepted yet."), _("Accept it on the node's page."))
+    services.remember_facts(node, facts)
+
+
+def start_look_at_draft(draft: Draft) -> None:
+    """Once the transaction is through. Without a queue the hosts say so instead of being asked for ever."""
+
+    def start() -> None:
+        try:
+            look_at_draft.delay(draft.pk)
+        except OperationalError:
+            log.exception("the queue cannot be reached")
+            draft.hosts.filter(status=DraftHost.Status.ASKING).update(
+                status=DraftHost.Status.REFUSED, error=_("The panel's queue (Redis) cannot be reached, so nobody looks."),
+                mend=_("Start Redis and the worker, then look again."),
+            )  # fmt: skip
+
+    transaction.on_commit(start)
+
+
+def start_look_at_node(node: Node) -> None:
+    def start() -> None:
+        try:
+            look_at_node.delay(node.pk)
+        except OperationalError:
+            log.exception("the queue cannot be reached")
+            error = _("The panel's queue (Redis) cannot be reached, so nobody looks.")
+            NodeState.objects.update_or_create(node=node, defaults={"tried_at": timezone.now(), "error": error})
+
+    transaction.on_commit(start)

@@ -1,0 +1,228 @@
+"""Pages of clusters and nodes. `clusters.rights` decides; live pieces are pulled in by URL from `monitor` and `jobs`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Prefetch
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from clusters import connections, dangers, services, tasks
+from clusters import credentials as keeping
+from clusters.condition import state_of, worst_of
+from clusters.findings import Seen
+from clusters.forms import ClusterForm, CredentialForm, NodeForm, RemoveForm
+from clusters.models import Cluster, Credential, Draft, Node
+from clusters.rights import cluster_or_404, clusters_for, may, node_or_404
+from clusters.wizard import person
+from remote.facts import Facts, facts_from_json
+
+ACTIVE_JOB = ("queued", "running")
+
+
+@require_GET
+def fleet(request: HttpRequest) -> HttpResponse:
+    """All clusters that this person may see, the ones in trouble first; drafts to take up again."""
+    nodes = Prefetch("nodes", Node.objects.select_related("state"))
+    cards = [_card(cluster) for cluster in clusters_for(request.user).prefetch_related(nodes)]
+    context = {
+        "cards": sorted(cards, key=lambda card: (card["rank"], card["cluster"].name)),
+        "drafts": Draft.objects.filter(user=person(request)).exclude(data={}).select_related("cluster"),
+        "may_create": may(request.user, "administrator", None),
+    }
+    return render(request, "clusters/fleet.html", context)
+
+
+def _card(cluster: Cluster) -> dict[str, Any]:
+    nodes = list(cluster.nodes.all())
+    word, problem = worst_of(nodes)
+    return {
+        "cluster": cluster,
+        "nodes": nodes,
+        "word": word,
+        "problem": problem,
+        "rank": ("broken", "stale", "idle", "streaming").index(word),
+    }
+
+
+@require_GET
+def detail(request: HttpRequest, name: str) -> HttpResponse:
+    cluster = cluster_or_404(request.user, name)
+    nodes = list(cluster.nodes.select_related("state"))
+    word, problem = worst_of(nodes)
+    primary = next((node for node in nodes if (state := state_of(node)) and state.role == "primary"), None)
+    context = {
+        "cluster": cluster, "nodes": nodes, "word": word, "problem": problem, "primary": primary,
+        "connections": connections.strings(nodes, primary), "dangers": dangers.dangers(_seen(nodes)),
+        "bare": [node for node in nodes if (state := state_of(node)) and state.role == "unknown"],
+    }  # fmt: skip
+    return render(request, "clusters/detail.html", context | _rights(request, cluster))
+
+
+def _rights(request: HttpRequest, cluster: Cluster) -> dict[str, bool]:
+    return {"may_operate": may(request.user, "operator", cluster), "may_administer": may(request.user, "administrator", cluster)}
+
+
+def _seen(nodes: list[Node]) -> list[Seen]:
+    """The nodes' last facts, as the pure rules take them."""
+    found = []
+    for node in nodes:
+        facts, state = _facts(node), state_of(node)
+        if facts and state:
+            paths = services.paths_of(node)
+            found.append(
+                Seen(node.name, facts, node.node_address, node.postgres_port, paths.data_directory, state.role == "primary")
+            )
+    return found
+
+
+def _facts(node: Node) -> Facts | None:
+    state = state_of(node)
+    return facts_from_json(state.facts) if state and state.facts else None
+
+
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, name: str) -> HttpResponse:
+    cluster = cluster_or_404(request.user, name, "administrator")
+    form = ClusterForm(request.POST or None, instance=cluster)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, _("Saved."))
+        return redirect("clusters:detail", cluster.name)
+    return render(request, "clusters/edit.html", {"cluster": Cluster.objects.get(pk=cluster.pk), "form": form})
+
+
+@require_http_methods(["GET", "POST"])
+def remove(request: HttpRequest, name: str) -> HttpResponse:
+    """Forget a cluster; says what stays on the hosts and asks for the name."""
+    cluster = cluster_or_404(request.user, name, "administrator")
+    form = RemoveForm(request.POST or None, expected=cluster.name)
+    is_busy = _is_busy(cluster)
+    if request.method == "POST" and form.is_valid() and not is_busy:
+        services.cluster_remove(cluster)
+        messages.success(request, _("%(name)s is forgotten. Its servers run on as they are.") % {"name": name})
+        return redirect("clusters:fleet")
+    context = {"cluster": cluster, "nodes": cluster.nodes.all(), "form": form, "is_busy": is_busy, "what": cluster.name}
+    return render(request, "clusters/remove.html", context)
+
+
+def _is_busy(cluster: Cluster) -> bool:
+    return cluster.jobs.filter(status__in=ACTIVE_JOB).exists()
+
+
+# -- credentials ------------------------------------------------------------------------------------------------------------------
+
+
+@require_GET
+def credentials(request: HttpRequest, name: str) -> HttpResponse:
+    """What is stored, never the secrets: label, fingerprint, dates."""
+    cluster = cluster_or_404(request.user, name, "administrator")
+    rows = [
+        {
+            "credential": credential,
+            "fingerprint": keeping.fingerprint(credential.public_part),
+            "nodes": list(credential.nodes.all()),
+        }
+        for credential in cluster.credentials.prefetch_related("nodes").order_by("kind", "label")
+    ]
+    return render(request, "clusters/credentials.html", {"cluster": cluster, "rows": rows})
+
+
+@require_http_methods(["GET", "POST"])
+def credential_replace(request: HttpRequest, name: str, pk: int) -> HttpResponse:
+    """A new secret in place of the stored one, for all nodes that use it."""
+    cluster = cluster_or_404(request.user, name, "administrator")
+    credential = cluster.credentials.filter(pk=pk, purpose="login").first()
+    if credential is None:
+        raise Http404(_("No such credential."))
+    form = CredentialForm(request.POST or None)
+    if request.method == "POST" and form.is_valid() and _replaced(credential, form):
+        messages.success(request, _("Stored. The old secret is gone from the panel."))
+        return redirect("clusters:credentials", cluster.name)
+    return render(request, "clusters/credential_replace.html", {"cluster": cluster, "credential": credential, "form": form})
+
+
+def _replaced(credential: Credential, form: CredentialForm) -> bool:
+    key_text, password = form.cleaned_data["key_text"], form.cleaned_data["password"]
+    if bool(key_text) == bool(password):
+        form.add_error(None, _("Give either a private key or a password."))
+        return False
+    try:
+        keeping.secret_replace(credential, key_text=key_text, password=password)
+    except keeping.KeyUnreadable as error:
+        form.add_error("key_text", str(error))
+        return False
+    return True
+
+
+# -- nodes ------------------------------------------------------------------------------------------------------------------------
+
+
+@require_GET
+def node(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
+    """The node's facts. With `?part=facts` only these (pulled again while a look is under way)."""
+    found = node_or_404(request.user, name, node_name)
+    facts, state = _facts(found), state_of(found)
+    paths = services.paths_of(found)
+    postgres = facts.postgres(paths.data_directory) if facts else None
+    asked = request.GET.get("after", "")
+    context = {
+        "cluster": found.cluster, "node": found, "state": state, "facts": facts, "postgres": postgres, "paths": paths,
+        "asked": asked,
+        "is_waiting": bool(asked) and not (state and state.tried_at and state.tried_at.isoformat() > asked),
+        "settings": _settings_shown(postgres.settings) if postgres else [],
+        "mount": facts.mount_of(paths.data_directory) if facts else None,
+        "fingerprint": keeping.fingerprint(found.host_key), "login_fingerprint": keeping.fingerprint(found.credential.public_part),
+    }  # fmt: skip
+    template = "clusters/node.html#facts" if request.GET.get("part") else "clusters/node.html"
+    return render(request, template, context | _rights(request, found.cluster))
+
+
+def _settings_shown(settings: Any) -> list[tuple[str, Any]]:
+    """Settings that somebody set, those that wait for a restart first."""
+    told = [
+        (name, setting) for name, setting in settings.items() if setting.pending_restart or setting.source not in ("", "default")
+    ]
+    return sorted(told, key=lambda pair: (not pair[1].pending_restart, pair[0]))
+
+
+@require_POST
+def node_look(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
+    found = node_or_404(request.user, name, node_name, "operator")
+    before = found.state.tried_at.isoformat() if state_of(found) and found.state.tried_at else "0"
+    tasks.start_look_at_node(found)
+    return redirect(f"{reverse('clusters:node', args=[name, node_name])}?after={before.replace('+', '%2B')}")
+
+
+@require_http_methods(["GET", "POST"])
+def node_edit(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
+    found = node_or_404(request.user, name, node_name, "administrator")
+    if request.method == "POST" and _is_busy(found.cluster):
+        raise PermissionDenied(_("A job runs on this cluster: wait for its end."))
+    form = NodeForm(request.POST or None, instance=found)
+    if request.method == "POST" and form.is_valid():
+        saved = form.save()
+        messages.success(request, _("Saved."))
+        return redirect("clusters:node", name, saved.name)
+    return render(
+        request, "clusters/node_edit.html", {"cluster": found.cluster, "node": Node.objects.get(pk=found.pk), "form": form}
+    )
+
+
+@require_http_methods(["GET", "POST"])
+def node_remove(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
+    found = node_or_404(request.user, name, node_name, "administrator")
+    form = RemoveForm(request.POST or None, expected=found.name)
+    is_busy = _is_busy(found.cluster)
+    if request.method == "POST" and form.is_valid() and not is_busy:
+        services.node_remove(found)
+        messages.success(request, _("%(name)s is forgotten. It runs on as it is.") % {"name": node_name})
+        return redirect("clusters:detail", name)
+    context = {"cluster": found.cluster, "node": found, "nodes": [found], "form": form, "is_busy": is_busy, "what": found.name}
+    return render(request, "clusters/remove.html", context)
