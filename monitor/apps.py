@@ -1,6 +1,36 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_delete, post_save
 
 
 class MonitorConfig(AppConfig):
     name = "monitor"
     verbose_name = "What we see"
+
+    def ready(self) -> None:
+        from clusters.models import Cluster, Credential, Node  # noqa: PLC0415
+        from clusters.signals import job_finished  # noqa: PLC0415
+        from monitor import stream  # noqa: PLC0415
+
+        stream.register()
+        for model in (Cluster, Credential, Node):
+            post_save.connect(_cluster_changed, sender=model, dispatch_uid=f"monitor-saved-{model.__name__}")
+        post_delete.connect(_cluster_changed, sender=Node, dispatch_uid="monitor-deleted-Node")
+        job_finished.connect(_job_finished, dispatch_uid="monitor-job-finished")
+
+
+def _cluster_changed(sender: Any, instance: Any, created: bool = False, **_more: Any) -> None:
+    from clusters.models import Cluster  # noqa: PLC0415
+    from monitor.leases import note_change  # noqa: PLC0415
+
+    cluster_id = instance.pk if sender is Cluster else instance.cluster_id
+    if cluster_id is not None and not (sender is Cluster and created):
+        note_change(cluster_id)
+
+
+def _job_finished(sender: Any, cluster_id: int | None = None, **_more: Any) -> None:  # noqa: ARG001
+    from monitor.leases import note_change  # noqa: PLC0415
+
+    if cluster_id is not None:
+        note_change(cluster_id)

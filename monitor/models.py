@@ -1,15 +1,18 @@
-"""What we see, kept: samples of lag. (`clusters.NodeState` is the last look; this is its history.)"""
+"""What we see, kept: samples of lag (the history of `clusters.NodeState`, the last look), and who watches which cluster."""
 
 from django.db import models
 
-from clusters.models import Node
+from clusters.models import Cluster, Node
 
 
 class Sample(models.Model):
-    """One standby's lag at one second, against the primary's position remembered with its time. Null = not known, never 0."""
+    """One node's lag at one moment, against the primary's position remembered with its time. Null = not known, never 0.
 
-    node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="samples")
-    at = models.DateTimeField(db_index=True)
+    state: a lag state (`monitor.lag.State`), or "primary", "unreachable".
+    """
+
+    node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="samples", db_index=False)
+    at = models.DateTimeField()
     state = models.CharField(max_length=16)
     primary_lsn = models.BigIntegerField(null=True)
     write_bytes = models.BigIntegerField(null=True)
@@ -18,8 +21,24 @@ class Sample(models.Model):
     replay_seconds = models.FloatField(null=True)
 
     class Meta:
+        # its index serves every question; old ones are found by id, which rises with time
         constraints = [models.UniqueConstraint(fields=["node", "at"], name="one_sample_per_node_and_moment")]
-        indexes = [models.Index(fields=["node", "-at"])]
 
     def __str__(self) -> str:
         return f"{self.node_id} {self.at} {self.state}"
+
+
+class Lease(models.Model):
+    """Who watches a cluster, until when: claimed by compare-and-set, so that no node is watched twice.
+
+    free (`until` empty or past) → held (`holder` renews `until`) → free (given back, or expired with its worker).
+    changes: rises when the cluster, its nodes or their configuration change; its holder then reads anew.
+    """
+
+    cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, primary_key=True, related_name="lease")
+    holder = models.CharField(max_length=64, blank=True, db_index=True)
+    until = models.DateTimeField(null=True)
+    changes = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id}: {self.holder or 'nobody'}"

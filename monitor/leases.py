@@ -1,0 +1,117 @@
+"""Who watches which cluster, and what there is to know of its nodes before looking."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from django.db.models import Count, F, Q
+from django.utils import timezone
+
+from clusters.credentials import secret_of
+from clusters.models import Cluster, Credential, Node
+from clusters.secrets import EncryptionKeyLost
+from clusters.services import access_of, paths_of
+from monitor.models import Lease
+from monitor.probe import Server
+from monitor.watch import ClusterTarget, NodeTarget
+from remote.access import Access
+from remote.command import Secret
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 10.0
+
+
+def _is_free(now: datetime) -> Q:
+    return Q(until=None) | Q(until__lt=now)
+
+
+def unwatched() -> bool:
+    """Is there a cluster with nodes that nobody watches?"""
+    now = timezone.now()
+    free = Q(lease=None) | Q(lease__until=None) | Q(lease__until__lt=now)
+    return Cluster.objects.filter(free, nodes__isnull=False).exists()
+
+
+def claim(holder: str, capacity_nodes: int) -> dict[int, int]:
+    """Take free clusters up to the capacity (one at least, however big). Returns all that `holder` has: cluster id → changes."""
+    now = timezone.now()
+    missing = Cluster.objects.filter(lease=None, nodes__isnull=False).distinct()
+    Lease.objects.bulk_create([Lease(cluster=cluster) for cluster in missing], ignore_conflicts=True)
+    held = _held(holder)
+    count = Node.objects.filter(cluster_id__in=held).count()
+    free = Lease.objects.filter(_is_free(now)).annotate(node_count=Count("cluster__nodes")).filter(node_count__gt=0).order_by("pk")
+    for lease in free:
+        if held and count + lease.node_count > capacity_nodes:
+            break
+        taken = Lease.objects.filter(_is_free(now), pk=lease.pk).update(holder=holder, until=now + timedelta(seconds=LEASE_SECONDS))
+        if taken:
+            held[lease.pk] = lease.changes
+            count += lease.node_count
+    return held
+
+
+def renew(holder: str, capacity_nodes: int) -> dict[int, int]:
+    """Keep what is still ours, take what has become free."""
+    Lease.objects.filter(holder=holder).update(until=timezone.now() + timedelta(seconds=LEASE_SECONDS))
+    if unwatched():
+        return claim(holder, capacity_nodes)
+    return _held(holder)
+
+
+def give_back(holder: str) -> None:
+    Lease.objects.filter(holder=holder).update(holder="", until=None)
+
+
+def note_change(cluster_id: int) -> None:
+    """Something has happened to the cluster: its holder reads anew and tries at once what it had given up."""
+    Lease.objects.filter(cluster_id=cluster_id).update(changes=F("changes") + 1)
+
+
+def _held(holder: str) -> dict[int, int]:
+    return dict(Lease.objects.filter(holder=holder).values_list("cluster_id", "changes"))
+
+
+def read_targets(held: Mapping[int, int]) -> list[ClusterTarget]:
+    """The clusters and nodes as they are now."""
+    nodes: dict[int, list[Node]] = {}
+    for node in Node.objects.filter(cluster_id__in=held).select_related("cluster", "credential"):
+        nodes.setdefault(node.cluster_id, []).append(node)
+    roles = {role.cluster_id: role for role in Credential.objects.filter(
+        cluster_id__in=held, kind=Credential.Kind.DATABASE_ROLE, purpose="monitoring")}  # fmt: skip
+    return [
+        ClusterTarget(
+            cluster_id=cluster_id, name=members[0].cluster.name, interval_seconds=members[0].cluster.sample_interval_seconds,
+            nodes=tuple(_target(node, *_role(roles.get(cluster_id))) for node in members), changes=held[cluster_id],
+        )
+        for cluster_id, members in nodes.items()
+    ]  # fmt: skip
+
+
+def _role(credential: Credential | None) -> tuple[str, Secret | None]:
+    if credential is None:
+        return "", None
+    try:
+        return credential.username, secret_of(credential)
+    except EncryptionKeyLost:
+        logger.exception("the monitoring role's password cannot be read; looking through SSH")
+        return "", None
+
+
+def _target(node: Node, role: str, password: Secret | None) -> NodeTarget:
+    paths = paths_of(node)
+    return NodeTarget(
+        node_id=node.pk, name=node.name, server=Server(node.node_address, node.postgres_port, role, password),
+        access=_access(node), ssh_host=node.ssh_host, data_directory=paths.data_directory, bin_directory=paths.bin_directory,
+        owner=paths.owner, major=node.postgres_major,
+    )  # fmt: skip
+
+
+def _access(node: Node) -> Access:
+    try:
+        return access_of(node)
+    except EncryptionKeyLost:
+        logger.exception("%s: its SSH credential cannot be read", node.name)
+        return Access(host=node.ssh_host, port=node.ssh_port, user=node.ssh_user, host_key=node.host_key)

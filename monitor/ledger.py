@@ -1,0 +1,139 @@
+"""The collector's desk: whom to watch (claimed by leases), and where its reports go (database, live stream).
+
+Two threads of its own: one keeps the books once a second, whatever has piled up in one transaction; the other publishes. A
+database that is locked or away, or a missing Redis, delays no look; reports wait, the oldest are given up first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+
+from django.db import DatabaseError, close_old_connections, connection
+
+from monitor import books, leases, stream
+from monitor.watch import ClusterReport, ClusterTarget
+from pgpanel import live
+
+logger = logging.getLogger(__name__)
+
+BOOKS_SECONDS = 1.0
+REPORTS_KEPT = 20_000
+PRUNE_SECONDS = 10.0
+RENEW_SECONDS = 2.0
+
+
+class Ledger:
+    def __init__(self, capacity_nodes: int = 400) -> None:
+        self.holder = f"{socket.gethostname()[:24]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.capacity_nodes = capacity_nodes
+        self.written_samples = 0
+        self._targets: Sequence[ClusterTarget] | None = None
+        self._held: dict[int, int] = {}
+        self._reports: deque[ClusterReport] = deque(maxlen=REPORTS_KEPT)
+        self._to_publish: deque[ClusterReport] = deque(maxlen=1000)
+        self._links: dict[int, tuple[tuple[str, ...], ...]] = {}
+        self._ending = threading.Event()
+        self._reported = threading.Event()
+        self._renewed_at = self._pruned_at = 0.0
+        self._threads = [
+            threading.Thread(target=self._keep_books, name="monitor-books", daemon=True),
+            threading.Thread(target=self._publish, name="monitor-publish", daemon=True),
+        ]
+
+    # -- what the collector calls; never blocks --------------------------------------------------------------------------------
+
+    def targets(self) -> Sequence[ClusterTarget] | None:
+        found, self._targets = self._targets, None
+        return found
+
+    def take(self, report: ClusterReport) -> None:
+        self._reports.append(report)
+        self._to_publish.append(report)
+        self._reported.set()
+
+    # -- its life --------------------------------------------------------------------------------------------------------------
+
+    def claim(self) -> bool:
+        """Take what is free; False when there is nothing for us to do."""
+        self._held = leases.claim(self.holder, self.capacity_nodes)
+        self._renewed_at = time.monotonic()
+        self._targets = leases.read_targets(self._held)
+        return bool(self._held)
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """What is written is written; the clusters are free for the next one."""
+        self._ending.set()
+        self._reported.set()
+        for thread in self._threads:
+            thread.join(timeout=5.0)
+        with suppress(DatabaseError):
+            leases.give_back(self.holder)
+
+    # -- the books -------------------------------------------------------------------------------------------------------------
+
+    def _keep_books(self) -> None:
+        while not self._ending.wait(BOOKS_SECONDS):
+            self._keep_books_once()
+        self._keep_books_once()
+        connection.close()
+
+    def _keep_books_once(self) -> None:
+        try:
+            close_old_connections()
+            if time.monotonic() - self._renewed_at >= RENEW_SECONDS and not self._ending.is_set():
+                self._renew()
+            self._write()
+            if time.monotonic() - self._pruned_at >= PRUNE_SECONDS:
+                self._pruned_at = time.monotonic()
+                books.prune()
+        except DatabaseError as error:
+            logger.warning("the panel's database did not take the samples, which wait: %s", error)
+        except Exception:
+            logger.exception("keeping the samples")
+
+    def _renew(self) -> None:
+        """Ours still, with what has changed since; and what has become free."""
+        held = leases.renew(self.holder, self.capacity_nodes)
+        self._renewed_at = time.monotonic()
+        if held != self._held:
+            self._held = held
+            self._targets = leases.read_targets(held)
+
+    def _write(self) -> None:
+        reports = [self._reports.popleft() for _ in range(len(self._reports))]
+        if not reports:
+            return
+        try:
+            self.written_samples += books.write(reports)
+        except DatabaseError:
+            self._reports.extendleft(reversed(reports))
+            raise
+        for report in reports:
+            if self._links.get(report.cluster_id) != report.links:
+                self._links[report.cluster_id] = report.links
+                stream.publish_topology(report.cluster_id)
+
+    # -- the live stream -------------------------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        while not self._ending.is_set():
+            self._reported.wait(1.0)
+            self._reported.clear()
+            while self._to_publish:
+                report = self._to_publish.popleft()
+                try:
+                    live.publish(f"cluster:{report.cluster_id}", "sample", stream.sample_of(report))
+                except Exception:
+                    logger.exception("publishing a sample")

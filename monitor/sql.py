@@ -1,0 +1,176 @@
+"""The one statement of a look, and its pure reader.
+
+One result set of text columns, a row per thing, tagged in the first column: so it is one round trip on every version since 9.0,
+the same over a connection and over psql. Names come from `remote.versions`; columns that a role may not see come as null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from monitor.sight import Receiver, Sight, Way
+from remote import lsn
+from remote.facts import Archiver, Slot, WalSender
+from remote.versions import Version
+
+COLUMNS = 14
+SEPARATOR = "\x1f"
+Row = Sequence[str | None]
+
+
+def statement(version: Version, *, with_archiver: bool = False) -> str:
+    """The statement for a server of that version; without a semicolon."""
+    parts = [_self(version)]
+    if version.has_stat_replication:
+        parts.append(_senders(version))
+    if version.has_stat_wal_receiver:
+        parts.append(_receiver(version))
+    if version.has_slots:
+        parts.append(_slots(version))
+    if with_archiver and version.has_stat_archiver:
+        parts.append(_archiver())
+    return "\nUNION ALL\n".join(parts)
+
+
+def _row(tag: str, columns: Sequence[str], source: str = "") -> str:
+    padded = [f"({column})::text" for column in columns] + ["NULL::text"] * (COLUMNS - len(columns))
+    # nothing in it comes from outside
+    return f"SELECT '{tag}'::text, {', '.join(padded)}{' FROM ' + source if source else ''}"  # noqa: S608
+
+
+def _epoch(expression: str) -> str:
+    return f"extract(epoch FROM {expression})"
+
+
+def _self(version: Version) -> str:
+    functions = version.functions
+    # pg_control_*() came with pg_stat_wal_receiver
+    control = version.has_stat_wal_receiver
+    return _row("self", [
+        "pg_is_in_recovery()",
+        f"CASE WHEN NOT pg_is_in_recovery() THEN {functions.current_lsn}() END",
+        f"CASE WHEN NOT pg_is_in_recovery() THEN {functions.wal_file_name}({functions.current_lsn}()) END",
+        f"{functions.receive_lsn}()",
+        f"{functions.replay_lsn}()",
+        f"CASE WHEN pg_is_in_recovery() THEN {functions.is_replay_paused}() END" if functions.is_replay_paused else "NULL",
+        _epoch(f"{functions.replay_time}()") if functions.replay_time else "NULL",
+        _epoch("clock_timestamp()"),
+        "(SELECT timeline_id FROM pg_control_checkpoint())" if control else "NULL",
+        "(SELECT min_recovery_end_timeline FROM pg_control_recovery())" if control else "NULL",
+        "(SELECT system_identifier FROM pg_control_system())" if control else "NULL",
+    ])  # fmt: skip
+
+
+def _senders(version: Version) -> str:
+    lags = [_epoch(f"{name}_lag") for name in ("write", "flush", "replay")] if version.has_replication_lag else []
+    positions = [version.stat_replication_lsn.format(name) for name in ("sent", "write", "flush", "replay")]
+    who = ["application_name", "host(client_addr)", "state", "sync_state", "usename", version.stat_replication_pid]
+    return _row("sender", [*who, *positions, *lags], "pg_stat_replication")
+
+
+def _receiver(version: Version) -> str:
+    # before 11 only the conninfo (its password is masked by the server) names the sender
+    sender = ["sender_host", "sender_port"] if version.receiver_has_sender else [
+        r"substring(conninfo from '(?:^|\s)host=''?([^ '']+)')", r"substring(conninfo from '(?:^|\s)port=''?(\d+)')",
+    ]  # fmt: skip
+    heard = _epoch("clock_timestamp() - last_msg_receipt_time")
+    columns = ["status", *sender, "slot_name", "received_tli", version.receiver_written, version.receiver_flushed, heard]
+    return _row("receiver", columns, "pg_stat_wal_receiver")
+
+
+def _slots(version: Version) -> str:
+    wal_status = "wal_status" if version.has_slot_limit else "NULL"
+    temporary = "temporary" if version.has_temporary_slots else "false"
+    return _row("slot", ["slot_name", "slot_type", "active", "restart_lsn", wal_status, temporary], "pg_replication_slots")
+
+
+def _archiver() -> str:
+    columns = [
+        "archived_count", "failed_count", "last_archived_wal", "last_failed_wal",
+        _epoch("last_archived_time"), _epoch("last_failed_time"),
+    ]  # fmt: skip
+    return _row("archiver", columns, "pg_stat_archiver")
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """psql's unaligned output with `SEPARATOR` between columns."""
+    return [line.split(SEPARATOR) for line in text.splitlines() if line.count(SEPARATOR) == COLUMNS]
+
+
+def sight_of(rows: Iterable[Row], version: Version, sent_at: float, received_at: float, way: Way) -> Sight:
+    """ValueError when there is no row of the server itself."""
+    by_tag: dict[str, list[list[str]]] = {}
+    for row in rows:
+        by_tag.setdefault(str(row[0]), []).append([value or "" for value in row[1:]])
+    if "self" not in by_tag:
+        raise ValueError("the server did not describe itself")
+    own = by_tag["self"][0]
+    at = (sent_at + received_at) / 2
+    receiver = _read_receiver(by_tag.get("receiver", []))
+    is_standby = own[0] in ("t", "true")
+    current, received = lsn.parse_or_zero(own[1]), lsn.parse_or_zero(own[3])
+    end = received if is_standby else current
+    archivers = by_tag.get("archiver", [])
+    return Sight(
+        at=at, way=way, round_trip_seconds=received_at - sent_at, major=version.major,
+        role="standby" if is_standby else "primary", is_writable=not is_standby,
+        timeline=_timeline(own, receiver, is_standby), system_identifier=own[10], current_lsn=current,
+        receive_lsn=received if is_standby else 0, replay_lsn=lsn.parse_or_zero(own[4]) if is_standby else 0,
+        is_replay_paused=own[5] in ("t", "true"), last_replayed_at=_number(own[6]),
+        clock_skew_seconds=(_number(own[7]) or at) - at,
+        knows_receiver=is_standby and _knows_receiver(version, by_tag.get("receiver", [])),
+        receiver=receiver if is_standby else None,
+        senders=tuple(_read_sender(row) for row in by_tag.get("sender", []) if row[2]),
+        slots=tuple(_read_slot(row, end, version) for row in by_tag.get("slot", [])),
+        archiver=_read_archiver(archivers[0]) if archivers else None,
+    )  # fmt: skip
+
+
+def _knows_receiver(version: Version, rows: list[list[str]]) -> bool:
+    """A role without the right sees the row, but nothing in it."""
+    return version.has_stat_wal_receiver and all(row[0] for row in rows)
+
+
+def _timeline(own: list[str], receiver: Receiver | None, is_standby: bool) -> int:
+    """A primary's from its WAL file (after a promotion its control file still names the old one); a standby's newest known."""
+    if not is_standby:
+        return int(own[2][:8], 16) if own[2] else 0
+    known = [int(value) for value in own[8:10] if value]
+    return max([*known, receiver.timeline if receiver else 0])
+
+
+def _read_receiver(rows: list[list[str]]) -> Receiver | None:
+    if not rows or not rows[0][0]:
+        return None
+    row = rows[0]
+    return Receiver(
+        status=row[0], sender_host=row[1], sender_port=int(row[2] or 0), slot_name=row[3], timeline=int(row[4] or 0),
+        written_lsn=lsn.parse_or_zero(row[5]), flushed_lsn=lsn.parse_or_zero(row[6]), heard_seconds=_number(row[7]),
+    )  # fmt: skip
+
+
+def _read_sender(row: list[str]) -> WalSender:
+    sent, write, flush, replay = (lsn.parse_or_zero(value) for value in row[6:10])
+    return WalSender(
+        application_name=row[0], client_address=row[1], state=row[2], sync_state=row[3], user=row[4], pid=int(row[5] or 0),
+        sent_lsn=sent, write_lsn=write, flush_lsn=flush, replay_lsn=replay,
+        write_lag_seconds=_number(row[10]), flush_lag_seconds=_number(row[11]), replay_lag_seconds=_number(row[12]),
+    )  # fmt: skip
+
+
+def _read_slot(row: list[str], end: int, version: Version) -> Slot:
+    restart = lsn.parse_or_zero(row[3])
+    return Slot(
+        name=row[0], kind=row[1], is_active=row[2] in ("t", "true"), restart_lsn=restart,
+        held_bytes=max(0, lsn.diff_bytes(end, restart, version)) if restart and end else 0,
+        wal_status=row[4], is_temporary=row[5] in ("t", "true"),
+    )  # fmt: skip
+
+
+def _read_archiver(row: list[str]) -> Archiver:
+    """Times stay epoch seconds, as text."""
+    return Archiver(int(row[0] or 0), int(row[1] or 0), row[2], row[3], row[4], row[5])
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None

@@ -1,0 +1,74 @@
+"""Celery's doors to the collector, on the queue `observe` (a pool of threads, so that connections do not multiply with processes).
+
+`ensure_collector` comes from beat every few seconds and from a worker that starts; it enqueues `collect` while a cluster goes
+unwatched. `collect` runs until its worker stops: it is acknowledged at once, so that the broker never hands it out twice; if its
+worker dies, the leases expire and the next `ensure_collector` starts another.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import threading
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_ready, worker_shutting_down
+from django.db import DatabaseError
+
+from monitor import leases
+from monitor.collector import Collector
+from monitor.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+ENQUEUED_SECONDS = 5
+"""A message that nobody took in that time is void: they never pile up."""
+
+# Made before a prefork worker forks, so that its children hear of the shutdown that only the parent is told of.
+_stopping = multiprocessing.Event()
+_running = threading.Lock()
+
+
+@shared_task(name="monitor.tasks.ensure_collector", acks_late=False, expires=ENQUEUED_SECONDS)
+def ensure_collector() -> None:
+    try:
+        if leases.unwatched():
+            collect.apply_async(expires=ENQUEUED_SECONDS)
+    except DatabaseError as error:
+        logger.warning("cannot see whether every cluster is watched: %s", error)
+
+
+@shared_task(name="monitor.tasks.collect", acks_late=False, expires=ENQUEUED_SECONDS)
+def collect() -> None:
+    """Watch what nobody watches, until the worker stops. One a process: a second one has nothing to do here."""
+    if not _running.acquire(blocking=False):
+        return
+    try:
+        run(Ledger())
+    finally:
+        _running.release()
+
+
+def run(ledger: Ledger) -> None:
+    if not ledger.claim():
+        return
+    logger.info("%s watches", ledger.holder)
+    ledger.start()
+    try:
+        Collector(ledger, _stopping.is_set).run()
+    finally:
+        ledger.stop()
+
+
+@worker_ready.connect
+def _start_at_once(sender: Any = None, **_more: Any) -> None:
+    """A worker that takes from `observe` looks at once instead of waiting for beat."""
+    queues = getattr(getattr(sender, "app", None), "amqp", None)
+    if queues is not None and "observe" in queues.queues.consume_from:
+        ensure_collector.apply_async(expires=ENQUEUED_SECONDS)
+
+
+@worker_shutting_down.connect
+def _stop(**_more: Any) -> None:
+    _stopping.set()
