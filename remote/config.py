@@ -41,7 +41,7 @@ def block_of(text: str) -> Block | None:
         return None
     if len(starts) != 1 or len(ends) != 1 or ends[0] < starts[0]:
         where = ", ".join(str(number + 1) for number in sorted(starts + ends))
-        raise ConfigDamaged(f"the managed block's markers stand on line {where}: there must be one start and then one end; remove the rest")
+        raise ConfigDamaged(f"the managed block's markers stand on line {where}: one start and then one end belong there")
     who = lines[starts[0]].removeprefix(BLOCK_START).strip().removeprefix("(").removesuffix(")")
     return Block(tuple(lines[starts[0] + 1 : ends[0]]), who, starts[0] + 1, ends[0] + 1)
 
@@ -211,7 +211,9 @@ def _unit(unit: str) -> tuple[int, str]:
     return int(unit[:length] or 1), unit[length:]
 
 
-_PASSWORD = re.compile(r"(password\s*=\s*)(\\'(?:[^\\]|\\[^'])*?\\'|''(?:[^'\\]|\\.)*?''|'(?:[^'\\]|\\.)*'|[^\s'\\]+)", re.IGNORECASE)
+_PASSWORD = re.compile(
+    r"(password\s*=\s*)(\\'(?:[^\\]|\\[^'])*?\\'|''(?:[^'\\]|\\.)*?''|'(?:[^'\\]|\\.)*'|[^\s'\\]+)", re.IGNORECASE
+)
 _URI_PASSWORD = re.compile(r"(postgres(?:ql)?://[^:@/\s']*:)[^@\s']+@", re.IGNORECASE)
 MASK = "********"
 

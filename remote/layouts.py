@@ -1,7 +1,8 @@
 """Where PostgreSQL stands on a host and who starts it: one table, a row a layout, every value of which a node may override.
 
-Templates know `{major}`, `{data_directory}`, `{bin_directory}`, `{config_directory}`, `{log_file}`, `{service}`, `{port}` and, for stopping, `{mode}`
-(smart, fast, immediate). A command is a tuple of words, so a path with a space stays one word; as text it is quoted for a shell.
+Templates know `{major}`, `{data_directory}`, `{bin_directory}`, `{config_directory}`, `{log_file}`, `{service}` and, for stopping,
+`{mode}` (smart, fast, immediate). A command is a tuple of words, so a path with a space stays one word; as text it is quoted for
+a shell.
 """
 
 from __future__ import annotations
@@ -150,6 +151,13 @@ _RHEL_LIKE = {"rhel", "centos", "rocky", "almalinux", "ol", "fedora", "amzn"}
 def words(command: str, mode: str = "fast") -> tuple[str, ...]:
     """A service command's words, with the stop mode put in. ValueError for an unbalanced quote."""
     return tuple(word.replace("{mode}", mode) for word in shlex.split(command))
+
+
+def control_user(layout: str, program: str) -> str:
+    """Who runs a service command: "root", or "" for the owner. Service managers want root whatever the layout."""
+    if program.rpartition("/")[2] in ("systemctl", "service", "rc-service", "pg_ctlcluster"):
+        return "root"
+    return LAYOUTS[layout].control_user if layout in LAYOUTS else ""
 
 
 def detect(facts: Facts, postgres: Postgres | None) -> str:

@@ -7,6 +7,7 @@ import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from remote import config, lsn, versions
 from remote.facts import (
@@ -34,6 +35,7 @@ _RHEL_FAMILY = frozenset({"rhel", "centos", "rocky", "almalinux", "ol", "fedora"
 _IN_RECOVERY = frozenset({"in archive recovery", "shut down in recovery"})
 _SHUT_DOWN_PRIMARY = frozenset({"in production", "shut down", "shutting down", "in crash recovery"})
 Row = Sequence[str]
+Value = TypeVar("Value")
 
 
 def parse(output: str, round_trip: tuple[float, float] | None) -> Facts:
@@ -360,13 +362,9 @@ def _with_sql(known: Postgres, rows: SqlRows, warnings: _Warnings) -> Postgres:
         warnings.add(f"{known.data_directory}: a query was refused: {errors.splitlines()[0]}")
     if "done" not in rows:
         warnings.add(f"{known.data_directory}: the server's answer is incomplete.")
-    readers: dict[str, Callable[[Row], object]] = {
-        "slot": _slot, "sender": _sender, "role": _role, "receiver": _receiver, "archiver": _archiver, "hba_error": _hba_error,
-    }  # fmt: skip
-    read = {key: tuple(reader(_padded(row)) for row in rows.get(key, ())) for key, reader in readers.items()}
     state = _padded(rows["state"][0] if "state" in rows else ())
     settings = {_padded(row)[0]: _setting(_padded(row)) for row in rows.get("setting", ())}
-    return replace(  # type: ignore[misc]
+    return replace(
         known,
         answers_sql=True,
         version=_padded(rows["files"][0])[3].split(" ")[0],
@@ -378,18 +376,22 @@ def _with_sql(known: Postgres, rows: SqlRows, warnings: _Warnings) -> Postgres:
         is_backup_running=state[7] == "t" or any(row[2:3] == ("backup",) for row in rows.get("sender", ())),
         connection_count=_number(state[8]),
         settings=settings,
-        roles=read["role"],
-        slots=read["slot"],
-        senders=read["sender"],
-        receiver=next(iter(read["receiver"]), None),
-        archiver=next(iter(read["archiver"]), None),
-        hba_errors=read["hba_error"],
+        roles=_read(rows, "role", _role),
+        slots=_read(rows, "slot", _slot),
+        senders=_read(rows, "sender", _sender),
+        receiver=next(iter(_read(rows, "receiver", _receiver)), None),
+        archiver=next(iter(_read(rows, "archiver", _archiver)), None),
+        hba_errors=_read(rows, "hba_error", _hba_error),
         tablespaces=_tablespaces(known.tablespaces, rows.get("tablespace", [])),
         libraries=_libraries(rows, settings),
         extensions={row[0]: row[1] for row in map(_padded, rows.get("extension", ()))},
         databases=tuple(row[0] for row in rows.get("database", ())),
         collations=_collations(rows),
     )
+
+
+def _read(rows: SqlRows, key: str, reader: Callable[[Row], Value]) -> tuple[Value, ...]:
+    return tuple(reader(_padded(row)) for row in rows.get(key, ()))
 
 
 def _with_mend(error: str, known: Postgres) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -38,7 +38,7 @@ class Functions:
 
 @dataclass(frozen=True)
 class BaseBackup:
-    """What this version's own `pg_basebackup` can be told. `-R` is never used: it writes conninfo keys that older standbys refuse."""
+    """What this version's own `pg_basebackup` can be told. `-R` is never used: it writes conninfo keys that others refuse."""
 
     streams_wal: bool = True
     waits_for_slot: bool = True  # --slot
@@ -70,17 +70,18 @@ class Tools:
     combine_backup: str = "pg_combinebackup"
 
 
-_CONNINFO_KEYS = frozenset(
+_CONNINFO_WORDS = (
     "host hostaddr port dbname user password passfile connect_timeout client_encoding options application_name"
-    " fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout replication sslmode"
-    " sslcompression sslcert sslkey sslpassword sslrootcert sslcrl sslcrldir sslsni requirepeer krbsrvname gsslib gssencmode"
-    " gssdelegation channel_binding target_session_attrs ssl_min_protocol_version ssl_max_protocol_version service load_balance_hosts"
-    " require_auth sslcertmode sslnegotiation min_protocol_version max_protocol_version sslkeylogfile oauth_issuer oauth_client_id"
-    " oauth_client_secret oauth_scope".split()
+    " fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout replication"
+    " sslmode sslcompression sslcert sslkey sslpassword sslrootcert sslcrl sslcrldir sslsni requirepeer krbsrvname gsslib"
+    " gssencmode gssdelegation channel_binding target_session_attrs ssl_min_protocol_version ssl_max_protocol_version service"
+    " load_balance_hosts require_auth sslcertmode sslnegotiation min_protocol_version max_protocol_version sslkeylogfile"
+    " oauth_issuer oauth_client_id oauth_client_secret oauth_scope"
 )
 _STANDBY_AT_LEAST = (
     "max_connections", "max_prepared_transactions", "max_locks_per_transaction", "max_worker_processes", "max_wal_senders",
 )  # fmt: skip
+_DEFAULTS = {"wal_level": "replica", "max_wal_senders": "10", "max_replication_slots": "10", "hot_standby": "on"}
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,7 @@ class Version:
     wal_levels_for_standby: frozenset[str] = frozenset({"replica", "logical", "hot_standby", "archive"})
     wal_level_names: tuple[str, ...] = ("minimal", "replica", "logical")
     sender_timeout_setting: str = "wal_sender_timeout"
-    defaults: Mapping[str, str] = field(
-        default_factory=lambda: {"wal_level": "replica", "max_wal_senders": "10", "max_replication_slots": "10", "hot_standby": "on"}
-    )
+    defaults: Mapping[str, str] = field(default_factory=lambda: dict(_DEFAULTS))
 
     has_slots: bool = True
     slots_reserve_at_once: bool = True
@@ -142,8 +141,6 @@ class Version:
     has_json: bool = True
     has_current_logfile: bool = True
     has_hba_continuation_lines: bool = True
-    has_fsync_option_in_psql: bool = True
-    minimum_restart_lsn: bool = True
 
     backup_is_exclusive: bool = False
     backup_start_call: str = "pg_backup_start({label}, {fast})"
@@ -152,11 +149,11 @@ class Version:
     may_have_exclusive_backup: bool = False
 
     role_attribute: str = "REPLICATION"
-    password_kind: Literal["scram-sha-256", "md5"] = "scram-sha-256"
+    password_kind: Literal["scram-sha-256", "md5"] = "scram-sha-256"  # noqa: S105
     has_scram: bool = True
     password_encryption_values: tuple[str, ...] = ("md5", "scram-sha-256")
     hba_types: frozenset[str] = frozenset({"local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc"})
-    conninfo_keys: frozenset[str] = _CONNINFO_KEYS
+    conninfo_keys: frozenset[str] = frozenset(_CONNINFO_WORDS.split())
 
     stat_replication_pid: str = "pid"
     stat_replication_lsn: str = "{}_lsn"  # sent, write, flush, replay
@@ -205,7 +202,8 @@ class Version:
 
     def client_can_stream_from(self, server: Version) -> bool:
         """Whether this version's pg_basebackup can stream WAL from `server`: same or older, and not across 9.3's change."""
-        return _key(self.major) >= _key(server.major) and self.base_backup.streams_wal and server.has_linear_wal == self.has_linear_wal
+        is_same_age = server.has_linear_wal == self.has_linear_wal
+        return _key(self.major) >= _key(server.major) and self.base_backup.streams_wal and is_same_age
 
 
 class UnknownVersion(ValueError):
@@ -323,21 +321,21 @@ _PATCHES: tuple[tuple[str, dict[str, Any]], ...] = (
              "backup_stop_call": "pg_stop_backup(false)", "defaults": _OLD_DEFAULTS | {"max_replication_slots": "0"},
              "conninfo_keys-": "passfile target_session_attrs"}),
     ("9.5", {"replica_wal_level": "hot_standby", "wal_levels_for_standby": frozenset({"hot_standby", "logical", "archive"}),
-             "wal_level_names": ("minimal", "archive", "hot_standby", "logical"),
-             "backup_is_exclusive": True, "backup_start_call": "pg_start_backup({label}, {fast})", "backup_stop_call": "pg_stop_backup()",
+             "wal_level_names": ("minimal", "archive", "hot_standby", "logical"), "backup_is_exclusive": True,
+             "backup_start_call": "pg_start_backup({label}, {fast})", "backup_stop_call": "pg_stop_backup()",
              "has_stat_wal_receiver": False, "slots_reserve_at_once": False, "base_backup": {"waits_for_slot": False}}),
     ("9.4", {"target_action_setting": "pause_at_recovery_target", "has_archive_always": False, "has_pending_restart": False,
              "tools": {"rewind": ""}}),
     ("9.3", {"has_slots": False, "has_stat_archiver": False, "has_auto_conf": False, "has_wal_log_hints": False,
              "standby_at_least": _STANDBY_AT_LEAST[:3], "base_backup": {"maps_tablespaces": False, "limits_rate": False,
                                                                          "wal_directory_option": ""},
-             "wal_levels_for_standby": frozenset({"hot_standby", "archive"}), "wal_level_names": ("minimal", "archive", "hot_standby"),
-             "has_json": False, "defaults": _OLD_DEFAULTS}),
+             "wal_levels_for_standby": frozenset({"hot_standby", "archive"}),
+             "wal_level_names": ("minimal", "archive", "hot_standby"), "has_json": False, "defaults": _OLD_DEFAULTS}),
     ("9.2", {"has_linear_wal": False, "has_fast_promotion": False, "follows_timelines_by_streaming": False,
              "sender_timeout_setting": "replication_timeout", "has_checksums": False, "has_is_in_backup": False,
              "has_include_dir": False, "tools": {"wal_dump": ""}}),
-    ("9.1", {"stat_replication_pid": "procpid", "stat_activity_pid": "procpid", "functions": {"lsn_diff": ""}, "has_cascading": False,
-             "tablespace_location": "t.spclocation", "base_backup": {"streams_wal": False, "from_standby": False},
+    ("9.1", {"stat_replication_pid": "procpid", "stat_activity_pid": "procpid", "functions": {"lsn_diff": ""},
+             "has_cascading": False, "tablespace_location": "t.spclocation", "base_backup": {"streams_wal": False, "from_standby": False},
              "conninfo_keys-": "sslcompression"}),
     ("9.0", {"has_stat_replication": False, "role_attribute": "SUPERUSER", "promote_methods": ("trigger",), "has_extensions": False,
              "sender_timeout_setting": "", "tools": {"base_backup": ""},
@@ -359,7 +357,7 @@ def of(major: str) -> Version:
     if not re.fullmatch(r"9\.\d|\d{1,3}", major):
         raise UnknownVersion(f"{major!r} is not a major version of PostgreSQL such as 15 or 9.6")
     if _key(major) < _key(MAJORS[-1]):
-        raise UnknownVersion(f"PostgreSQL {major} has no streaming replication: the oldest that pgpanel can work with is {MAJORS[-1]}")
+        raise UnknownVersion(f"PostgreSQL {major} has no streaming replication: pgpanel works with {MAJORS[-1]} and later")
     version = Version()
     for last, patch in _PATCHES:
         if _key(major) <= _key(last):
@@ -391,7 +389,7 @@ def major_of(version: str) -> str:
 
 
 def by_major(value: str) -> Mapping[str, str]:
-    """One attribute (`functions.current_lsn`, `has_slots`) of every known major as text, for scripts that must choose on the host."""
+    """One attribute (`functions.current_lsn`, `has_slots`) of every known major as text."""
     found = {}
     for major in MAJORS:
         here: Any = of(major)
@@ -400,5 +398,3 @@ def by_major(value: str) -> Mapping[str, str]:
         found[major] = str(here)
     return found
 
-
-ABILITIES = tuple(item.name for item in fields(Version))
