@@ -178,7 +178,8 @@ class Archiver:
 class Postgres:
     """One database cluster (data directory) on a host, running or not. LSNs are integers (`remote.lsn`), 0 = unknown.
 
-    is_denied: the directory is there, but whoever looked may not read it. size_bytes: without the WAL (`wal_bytes`) and without tablespaces.
+    is_denied: the directory is there, but whoever looked may not read it.
+    size_bytes: without the WAL (`wal_bytes`) and without tablespaces.
     stray_pids: processes of this cluster whose postmaster is gone; they may still commit.
     included_texts: path → text of the files that postgresql.conf includes. job_marker: the text of `pgpanel.job`.
     debian_cluster: "15/main" where postgresql-common knows it. at_boot: Debian's start.conf ("auto", "manual", "disabled").
@@ -276,8 +277,9 @@ class Postgres:
 class PathFact:
     """kind: "missing" | "file" | "directory" | "link" | "other" | "denied".
 
-    text: of small readable files, conninfo passwords masked; None for what may hold a secret (.pgpass, private keys): compare `digest`,
-    the SHA-256 of the raw content, instead. entries: of a directory (also behind a link); -1 = not readable. target: of a link.
+    text: of small readable files, conninfo passwords masked; None for what may hold a secret (.pgpass, private keys).
+    digest: the SHA-256 of the raw content, to compare what must not be shown.
+    entries: of a directory (also behind a link); -1 = not readable. target: of a link.
     """
 
     kind: str

@@ -122,7 +122,7 @@ def _settings(version: Version) -> str:
 
 def _roles(version: Version) -> str:
     replicates = "r.rolsuper" if version.role_attribute == "SUPERUSER" else "r.rolreplication"
-    password = (
+    kind = (
         "CASE WHEN a.rolpassword IS NULL THEN 'none' WHEN a.rolpassword LIKE 'SCRAM-SHA-256$%' THEN 'scram'"
         " WHEN a.rolpassword LIKE 'md5%' THEN 'md5' ELSE 'unknown' END"
     )
@@ -131,7 +131,7 @@ def _roles(version: Version) -> str:
         " WHERE m.member = r.oid)"
     )
     return _row(
-        "role", "r.rolname", "r.rolsuper", "r.rolcanlogin", replicates, password, members,
+        "role", "r.rolname", "r.rolsuper", "r.rolcanlogin", replicates, kind, members,
         source="FROM pg_roles r JOIN pg_authid a ON a.oid = r.oid WHERE r.rolname !~ '^pg_'",
     )  # fmt: skip
 
@@ -155,9 +155,7 @@ def _senders(version: Version) -> str:
     if not version.has_stat_replication:
         return ""
     lsns = [version.stat_replication_lsn.format(kind) for kind in ("sent", "write", "flush", "replay")]
-    lags = [
-        f"extract(epoch FROM {kind}_lag)" if version.has_replication_lag else "NULL" for kind in ("write", "flush", "replay")
-    ]
+    lags = [f"extract(epoch FROM {kind}_lag)" if version.has_replication_lag else "NULL" for kind in ("write", "flush", "replay")]
     return _row(
         "sender", "application_name", "client_addr", "state", "sync_state", "usename", version.stat_replication_pid, *lsns, *lags,
         source="FROM pg_stat_replication",
@@ -178,8 +176,8 @@ def _archiver(version: Version) -> str:
     if not version.has_stat_archiver:
         return ""
     return _row(
-        "archiver", "archived_count", "failed_count", "last_archived_wal", "last_failed_wal", "last_archived_time", "last_failed_time",
-        source="FROM pg_stat_archiver",
+        "archiver", "archived_count", "failed_count", "last_archived_wal", "last_failed_wal", "last_archived_time",
+        "last_failed_time", source="FROM pg_stat_archiver",
     )  # fmt: skip
 
 
@@ -191,7 +189,8 @@ def _tablespaces(version: Version) -> str:
 
 
 def _databases(version: Version) -> str:
-    columns = ("datcollversion", "pg_database_collation_actual_version(oid)") if version.has_database_collation_version else ("NULL", "NULL")
+    collations = ("datcollversion", "pg_database_collation_actual_version(oid)")
+    columns = collations if version.has_database_collation_version else ("NULL", "NULL")
     return _row("database", "datname", "datcollate", *columns, source="FROM pg_database WHERE datallowconn")
 
 

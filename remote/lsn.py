@@ -53,7 +53,7 @@ class WalFile:
 
 
 def wal_file_name(timeline: int, lsn: int, segment_bytes: int = DEFAULT_SEGMENT_BYTES) -> str:
-    """The file that holds the byte at `lsn` (pg_walfile_name looks at the byte before: at a boundary it names the previous file)."""
+    """The file that holds the byte at `lsn` (at a boundary pg_walfile_name names the one before)."""
     return segment_name(timeline, lsn // segment_bytes, segment_bytes)
 
 

@@ -226,8 +226,9 @@ def _installation(row: Row) -> Installation:
 # --- the clusters --------------------------------------------------------------------------------------------------
 
 _CLUSTER_KEYS = frozenset(
-    ["real_path", "postmaster", "stray", "binaries", "pidfile", "auto_conf", "recovery_conf", "present", "job_marker", "archive_ready", "control",
-     "tablespace", "size_kb", "wal_is_link", "sql", "socket", "config_file", "hba_file", "included_file", "log_file", "at_boot"]
+    ["real_path", "postmaster", "stray", "binaries", "pidfile", "auto_conf", "recovery_conf", "present", "job_marker",
+     "archive_ready", "control", "tablespace", "size_kb", "wal_is_link", "sql", "socket", "config_file", "hba_file",
+     "included_file", "log_file", "at_boot"]
 )  # fmt: skip
 
 
@@ -263,7 +264,8 @@ def _one(rows: Mapping[str, list[Row]], key: str, position: int = 0) -> str:
 
 
 def _with_files(known: Postgres, rows: Mapping[str, list[Row]]) -> Postgres:
-    pid_lines = _one(rows, "pidfile", 1).splitlines()
+    pid_lines = [*_one(rows, "pidfile", 1).splitlines(), "", "", "", "", ""]
+    sizes = [_number(_one(rows, "size_kb")), _number(_one(rows, "size_kb", 1))]
     present = tuple(row[0] for row in rows.get("present", ()))
     config_text = config.without_passwords(_one(rows, "config_file", 1))
     included = {row[0]: config.without_passwords(row[1]) for row in rows.get("included_file", ()) if len(row) > 1}
@@ -276,8 +278,8 @@ def _with_files(known: Postgres, rows: Mapping[str, list[Row]]) -> Postgres:
         is_running="postmaster" in rows,
         postmaster_pid=_number(_one(rows, "postmaster")),
         stray_pids=tuple(_number(row[0]) for row in rows.get("stray", ())),
-        port=_number(_one(rows, "socket")) or (_number(pid_lines[3]) if len(pid_lines) > 3 else 0) or _number(on_disk.get("port", ""), 5432),
-        socket_directory=_one(rows, "socket", 1) or (pid_lines[4].strip() if len(pid_lines) > 4 else ""),
+        port=_number(_one(rows, "socket")) or _number(pid_lines[3]) or _number(on_disk.get("port", ""), 5432),
+        socket_directory=_one(rows, "socket", 1) or pid_lines[4].strip(),
         config_file=_one(rows, "config_file"),
         config_text=config_text,
         hba_file=_one(rows, "hba_file"),
@@ -291,8 +293,8 @@ def _with_files(known: Postgres, rows: Mapping[str, list[Row]]) -> Postgres:
         has_backup_label="backup_label" in present,
         job_marker=_one(rows, "job_marker", 1).strip(),
         archive_ready_count=_number(_one(rows, "archive_ready")),
-        size_bytes=max(0, _number(_one(rows, "size_kb")) - (0 if "wal_is_link" in rows else _number(_one(rows, "size_kb", 1)))) * 1024,
-        wal_bytes=_number(_one(rows, "size_kb", 1)) * 1024,
+        size_bytes=max(0, sizes[0] - (0 if "wal_is_link" in rows else sizes[1])) * 1024,
+        wal_bytes=sizes[1] * 1024,
         control=parse_controldata(control),
         tablespaces=tuple(
             Tablespace(name="", oid=_number(row[0]), location=row[1], size_bytes=_number(row[2] if len(row) > 2 else "") * 1024)
@@ -398,20 +400,20 @@ def _with_mend(error: str, known: Postgres) -> str:
     lowered = error.lower()
     if "password" in lowered or "pg_hba.conf" in lowered or "peer" in lowered:
         return (
-            f"{error.strip()}\nThe superuser {known.owner!r} has no way in over the local socket. Put this line first in pg_hba.conf and reload:"
-            f"\nlocal  all  {known.owner}  peer"
+            f"{error.strip()}\nThe superuser {known.owner!r} has no way in over the local socket."
+            f" Put this line first in pg_hba.conf and reload:\nlocal  all  {known.owner}  peer"
         )
     return error.strip()
 
 
-def _padded(row: Row, width: int = 12) -> Row:
+def _padded(row: Row, width: int = 13) -> Row:
     return (*row, *[""] * (width - len(row)))
 
 
 def _setting(row: Row) -> Setting:
     return Setting(
-        value=config.without_passwords(row[1]), unit=row[2], context=row[3], source=row[4], source_file=row[5], source_line=_number(row[6]),
-        pending_restart=row[7] == "t", boot_value=row[8],
+        value=config.without_passwords(row[1]), unit=row[2], context=row[3], source=row[4], source_file=row[5],
+        source_line=_number(row[6]), pending_restart=row[7] == "t", boot_value=row[8],
     )  # fmt: skip
 
 
@@ -427,14 +429,14 @@ def _sender(row: Row) -> WalSender:
     return WalSender(
         application_name=row[0], client_address=row[1], state=row[2], sync_state=row[3], user=row[4], pid=_number(row[5]),
         sent_lsn=sent, write_lsn=write, flush_lsn=flush, replay_lsn=replay,
-        write_lag_seconds=_float(row[10]), flush_lag_seconds=_float(row[11]), replay_lag_seconds=_float(row[12] if len(row) > 12 else ""),
+        write_lag_seconds=_float(row[10]), flush_lag_seconds=_float(row[11]), replay_lag_seconds=_float(row[12]),
     )  # fmt: skip
 
 
 def _role(row: Row) -> DatabaseRole:
     return DatabaseRole(
-        name=row[0], is_superuser=row[1] == "t", can_login=row[2] == "t", can_replicate=row[3] == "t", password_kind=row[4] or "unknown",
-        member_of=tuple(row[5].split(LIST)) if row[5] else (),
+        name=row[0], is_superuser=row[1] == "t", can_login=row[2] == "t", can_replicate=row[3] == "t",
+        password_kind=row[4] or "unknown", member_of=tuple(row[5].split(LIST)) if row[5] else (),
     )  # fmt: skip
 
 

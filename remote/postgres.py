@@ -11,8 +11,6 @@ from typing import Protocol
 
 from remote import config, layouts
 from remote.command import Command, Detached, Secret, Text, WriteFile, script
-from remote.passwords import md5_verifier as md5_verifier
-from remote.passwords import scram_verifier as scram_verifier
 from remote.versions import Version
 
 APPLICATION = "pgpanel"
@@ -197,7 +195,7 @@ def base_backup_options(
     max_rate: str = "",
     tablespaces: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
-    """The words after `pg_basebackup -D target` that this version's tool knows; always a fast checkpoint, WAL streamed where it can.
+    """The words after `pg_basebackup -D target` that this version's tool knows; always a fast checkpoint; WAL is streamed.
 
     slot: waited for and held while copying (9.6+ tools; older ones need enough kept segments). max_rate: "10M" (9.4+).
     tablespaces: old location → new one (9.4+); ValueError where the version cannot.
@@ -210,7 +208,7 @@ def base_backup_options(
         words += ["--max-rate", max_rate]
     for old, new in (tablespaces or {}).items():
         if not can.maps_tablespaces:
-            raise ValueError(f"{version.shown}'s pg_basebackup cannot put a tablespace elsewhere: {old} must be free on the standby")
+            raise ValueError(f"{version.shown}'s pg_basebackup cannot move a tablespace: {old} must be free on the standby")
         words += ["-T", f"{_escaped(old)}={_escaped(new)}"]
     return (*words, "-h", source_address, "-p", str(source_port), "-U", user)
 
@@ -285,7 +283,7 @@ def _pgpass_escaped(text: str) -> str:
 def primary_conninfo(
     version: Version, *, host: str, port: int, user: str, application_name: str, passfile: str = "", **more: str
 ) -> str:
-    """A conninfo without a password: libpq from 10 reads `passfile`, older ones the owner's `~/.pgpass`. Unknown keys are left out."""
+    """A conninfo without a password: libpq from 10 reads `passfile`, older ones `~/.pgpass`. Unknown keys are left out."""
     values = {"host": host, "port": str(port), "user": user, "application_name": application_name, "passfile": passfile, **more}
     if "password" in values:
         raise ValueError("a password stands in the password file, not in primary_conninfo")

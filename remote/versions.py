@@ -335,7 +335,8 @@ _PATCHES: tuple[tuple[str, dict[str, Any]], ...] = (
              "sender_timeout_setting": "replication_timeout", "has_checksums": False, "has_is_in_backup": False,
              "has_include_dir": False, "tools": {"wal_dump": ""}}),
     ("9.1", {"stat_replication_pid": "procpid", "stat_activity_pid": "procpid", "functions": {"lsn_diff": ""},
-             "has_cascading": False, "tablespace_location": "t.spclocation", "base_backup": {"streams_wal": False, "from_standby": False},
+             "has_cascading": False, "tablespace_location": "t.spclocation",
+             "base_backup": {"streams_wal": False, "from_standby": False},
              "conninfo_keys-": "sslcompression"}),
     ("9.0", {"has_stat_replication": False, "role_attribute": "SUPERUSER", "promote_methods": ("trigger",), "has_extensions": False,
              "sender_timeout_setting": "", "tools": {"base_backup": ""},
@@ -397,4 +398,3 @@ def by_major(value: str) -> Mapping[str, str]:
             here = getattr(here, part)
         found[major] = str(here)
     return found
-
