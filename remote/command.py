@@ -6,6 +6,7 @@ or in a written file, never in `argv`: `Command` refuses it.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,10 @@ class Secret:
     def __str__(self) -> str:
         return f"<{self.name}>"
 
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+OWNER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?(:[A-Za-z_][A-Za-z0-9_.-]*\$?)?")
+MODE = re.compile(r"[0-7]{3,4}")
 
 Text = str | Secret | tuple[str | Secret, ...]
 """Text with secrets in it: a tuple is its pieces, in order."""
@@ -41,6 +46,10 @@ def text_shown(text: Text) -> str:
 def text_secrets(text: Text) -> tuple[Secret, ...]:
     pieces = text if isinstance(text, tuple) else (text,)
     return tuple(piece for piece in pieces if isinstance(piece, Secret))
+
+
+def quoted(words: Sequence[str]) -> str:
+    return " ".join(shlex.quote(word) for word in words)
 
 
 @dataclass(frozen=True)
@@ -65,27 +74,45 @@ class Command:
     accepts: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        for word in self.argv:
-            if not isinstance(word, str):
-                raise TypeError(f"argv takes plain words only, not {type(word).__name__}: a secret goes through stdin")
-            if "\0" in word:
-                raise ValueError("a word of a command cannot contain a NUL byte")
         if not self.argv:
             raise ValueError("an empty command")
+        for word in (*self.argv, *(value for _name, value in self.environment), self.directory):
+            if not isinstance(word, str):
+                raise TypeError(f"a command takes plain words only, not {type(word).__name__}: a secret goes through stdin")
+            if "\0" in word:
+                raise ValueError("a word of a command cannot contain a NUL byte")
+        for name, _value in self.environment:
+            if not VARIABLE.fullmatch(name):
+                raise ValueError(f"not the name of an environment variable: {name!r}")
 
     @property
     def text(self) -> str:
         """The command as the shell runs it (without becoming `user`: that depends on how one logs in)."""
-        words = " ".join(shlex.quote(word) for word in self.argv)
+        words = quoted(self.argv)
         if self.environment:
             words = " ".join(f"{name}={shlex.quote(value)}" for name, value in self.environment) + " " + words
-        return f"cd {shlex.quote(self.directory)} && {words}" if self.directory else words
+        return f"cd -- {shlex.quote(self.directory)} && {words}" if self.directory else words
 
     @property
     def shown(self) -> str:
-        """What pages, plans and logs print. Scripts are shown as their text, stdin as a here-document without its secrets."""
-        words = self.argv[2] if self.argv[:2] == ("sh", "-c") else self.text
-        return words if self.stdin is None else f"{words} <<'EOF'\n{text_shown(self.stdin).rstrip()}\nEOF"
+        """What pages, plans, logs and runbooks print, and what a plan's hash covers: all that is run, without its secrets.
+
+        Scripts are shown as their text, their arguments as `set --`, stdin as a here-document.
+        """
+        is_script = self.argv[:2] == ("sh", "-c") and not self.environment and not self.directory
+        words = self._script_shown() if is_script else self.text
+        if self.stdin is None:
+            return words
+        text = text_shown(self.stdin).rstrip()
+        end = "EOF"
+        while end in text.splitlines():
+            end += "_"
+        whole = f"{{\n{words.rstrip()}\n}}" if "\n" in words.strip() else words
+        return f"{whole} <<'{end}'\n{text}\n{end}"
+
+    def _script_shown(self) -> str:
+        body, arguments = self.argv[2], self.argv[4:]
+        return f"set -- {quoted(arguments)}\n{body}" if arguments else body
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -108,13 +135,21 @@ def script(body: str, *arguments: str, **options: object) -> Command:
 class WriteFile:
     """Put `text` at `path` by a temporary file, fsync and rename; the old file's diff is shown in the plan.
 
-    The parent must exist. `owner` is `user[:group]`, `mode` an octal string.
+    The parent must exist; a symbolic link stays, what it points to is replaced. `owner` is `user[:group]`, `mode` an octal string.
     """
 
     path: str
     text: Text
     owner: str
     mode: str = "0600"
+
+    def __post_init__(self) -> None:
+        if not self.path.startswith("/") or "\0" in self.path:
+            raise ValueError(f"not an absolute path: {self.path!r}")
+        if not OWNER.fullmatch(self.owner):
+            raise ValueError(f"not an owner (user[:group]): {self.owner!r}")
+        if not MODE.fullmatch(self.mode):
+            raise ValueError(f"not a mode: {self.mode!r}")
 
     @property
     def shown(self) -> str:
