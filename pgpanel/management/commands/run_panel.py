@@ -21,14 +21,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--bind", default="127.0.0.1", help="address to listen on (behind a TLS proxy if not loopback)")
         parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--redis-port", type=int, help="start a Redis of its own there even if REDIS_URL is given")
 
-    def handle(self, *, bind: str, port: int, **_options: Any) -> None:
+    def handle(self, *, bind: str, port: int, redis_port: int | None, **_options: Any) -> None:
         call_command("check", deploy=False)
         call_command("migrate", verbosity=0)
         call_command("first_administrator")
         var: Path = settings.VAR_DIR
         (var / "log").mkdir(exist_ok=True)
-        redis_port = None if "REDIS_URL" in os.environ else free_port()
+        if redis_port is None and "REDIS_URL" not in os.environ:
+            redis_port = free_port()
         if redis_port is not None:
             os.environ["REDIS_URL"] = f"redis://127.0.0.1:{redis_port}/0"
         configuration = var / "supervisord.conf"

@@ -1,0 +1,69 @@
+"""What the benches play on: three lab hosts with a database of a given size, and a panel that runs as in the demo."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from lab import demo
+from lab.host import Host
+from lab.lab import Lab
+
+CLUSTER = "bench"
+
+
+@dataclass(frozen=True)
+class Stage:
+    lab: Lab
+    panel: demo.Panel
+    runs: int
+    megabytes: int
+
+    @classmethod
+    @contextmanager
+    def set(cls, megabytes: int, runs: int) -> Iterator[Stage]:
+        panel = demo.fresh_panel(8700, "bench")
+        panel.manage("migrate", "--verbosity", "0")
+        processes = demo.start(panel)
+        try:
+            with Lab("bench") as lab:
+                lab.up("h1", fsync=True)
+                lab.up_all(["h2", "h3"], create=False)
+                fill(lab["h1"], megabytes)
+                demo.wait_for(panel, processes)
+                yield cls(lab, panel, runs, megabytes)
+        finally:
+            demo.stop(processes)
+
+    def add_cluster(self, name: str, nodes: dict[str, str]) -> None:
+        demo.add_cluster(self.panel, self.lab, name, nodes)
+
+    def job(self, kind: str, cluster: str, **params: str) -> dict[str, Any]:
+        """Run a job through the panel's workers; its JSON with seconds by step."""
+        settings = [word for name, value in params.items() for word in ("--set", f"{name}={value}")]
+        answer = self.panel.manage(
+            "job", "run", kind, "--cluster", cluster, *settings, "--yes", "--json", capture=True, timeout_seconds=900
+        )
+        return json.loads(answer)  # type: ignore[no-any-return]
+
+
+def fill(host: Host, megabytes: int) -> None:
+    """About that many megabytes of rows that compress three- to fourfold, as a registry's do."""
+    per_megabyte = 4000
+    host.sql(
+        f"""CREATE TABLE bulk AS SELECT n, md5(n::text) AS token, repeat(md5((n % 5000)::text), 4) AS text, now() AS at
+            FROM generate_series(1, {megabytes * per_megabyte}) n;
+            CHECKPOINT;""",
+        database="registry",
+    )
+
+
+def seconds_of(argv: list[str]) -> float:
+    began = time.monotonic()
+    subprocess.run(argv, check=True, capture_output=True, timeout=900)
+    return time.monotonic() - began
