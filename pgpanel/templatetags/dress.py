@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms, template
 from django.forms import BoundField
 from django.utils.safestring import SafeString
@@ -23,7 +25,17 @@ def dressed(field: BoundField) -> SafeString:
     widget = field.field.widget
     own = widget.attrs.get("class", "")
     names = [own, css_class(widget), "is-invalid" if field.errors else ""]
+    if widget.attrs.get("placeholder") == field.label:
+        del widget.attrs["placeholder"]  # says nothing that the label does not
     return field.as_widget(attrs={"class": " ".join(name for name in names if name)})
+
+
+@register.filter
+def dressed_choices(field: BoundField) -> list[Any]:
+    """Each radio button or checkbox of a list, with `tag`, `choice_label` and `id_for_label`."""
+    widget = field.field.widget
+    widget.attrs["class"] = f"{widget.attrs.get('class', '')} {css_class(widget)}".strip()
+    return list(field.subwidgets)
 
 
 @register.filter

@@ -24,7 +24,7 @@ TONE_OF = {word: tone for tone, words in TONES.items() for word in words.split()
 
 
 @register.filter
-def bytes_shown(count: float | None) -> str:
+def bytes_shown(count: float | str | None) -> str:
     """Powers of 1024 under PostgreSQL's own names: 0 B, 812 kB, 3.2 MB, 214 GB."""
     if count is None or count == "":
         return NOT_KNOWN
@@ -38,13 +38,13 @@ def bytes_shown(count: float | None) -> str:
 
 
 @register.filter
-def rate_shown(bytes_per_second: float | None) -> str:
+def rate_shown(bytes_per_second: float | str | None) -> str:
     """96.0 MB/s."""
     return NOT_KNOWN if bytes_per_second is None or bytes_per_second == "" else f"{bytes_shown(bytes_per_second)}/s"
 
 
 @register.filter
-def seconds_shown(seconds: float | None) -> str:
+def seconds_shown(seconds: float | str | None) -> str:
     """4 ms, 0.6 s, 41 s, 2 min 41 s, 3 h 5 min, 9 d 4 h: the two units that matter."""
     if seconds is None or seconds == "":
         return NOT_KNOWN

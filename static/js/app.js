@@ -1,5 +1,5 @@
 // Starts what a page (or a part that htmx brought in) needs; everything also reads and confirms without it.
-import "./live.js";
+import { listen } from "./live.js";
 import "./age.js";
 import "./forms.js";
 
@@ -9,15 +9,18 @@ const PARTS = [
   ["progress[data-progress]", () => import("./progress.js")],
 ];
 
+/** Resolves when every part is ready to hear. */
 export function start(root) {
+  const loads = [];
   for (const [selector, load] of PARTS) {
     const found = [...(root.matches?.(selector) ? [root] : []), ...root.querySelectorAll(selector)];
     for (const element of found.filter((one) => !one.dataset.started)) {
       element.dataset.started = "yes";
-      load().then((module) => module.start(element)).catch((error) => { delete element.dataset.started; console.error(error); });
+      loads.push(load().then((module) => module.start(element)).catch((error) => { delete element.dataset.started; console.error(error); }));
     }
   }
+  return Promise.all(loads);
 }
 
-start(document);
+start(document).then(listen); // not before: an event that nobody hears would be lost
 document.addEventListener("htmx:load", (event) => start(event.target));

@@ -86,4 +86,4 @@ class Live {
   }
 }
 
-if (document.body.dataset.liveTopics?.trim()) new Live(document.body);
+export function listen() { return document.body.dataset.liveTopics?.trim() ? new Live(document.body) : null; }

@@ -67,6 +67,7 @@ class Log {
     this.box.append(...later);
     this.lines.push(...later);
     this.trim();
+    this.box.classList.toggle("is-long", this.lines.length > 1000); // the browser then lays out only what is seen
     if (this.search?.value) this.find({ still: true });
     if (this.isFollowing) this.toEnd();
   }

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 from django.conf import settings
@@ -188,6 +187,10 @@ class Visitor:
         self.page.goto(self.url + path)
         return self.page
 
+    def until(self, condition: str, seconds: float = 12) -> None:
+        """Wait for a JavaScript condition (Playwright's own wait evaluates inside the page, which the policy forbids)."""
+        wait_until(lambda: bool(self.page.evaluate(condition)), condition, seconds)
+
     def hear(self) -> None:
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.complaints.append(f"error on the page: {error}"))
@@ -273,8 +276,3 @@ def sign_in(context: BrowserContext, user: Any, url: str) -> None:
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.save()
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": str(session.session_key), "url": url}])
-
-
-def body_of(url: str) -> str:
-    with urlopen(url, timeout=10) as answer:  # noqa: S310
-        return str(answer.read().decode())

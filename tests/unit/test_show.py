@@ -51,7 +51,7 @@ def test_seconds_are_shown_in_the_two_units_that_matter(seconds: float, text: st
 def test_what_is_not_known_is_never_a_zero() -> None:
     for shown in (show.bytes_shown, show.seconds_shown, show.rate_shown, show.lsn_shown):
         assert shown(None) == "–"
-        assert shown("") == "–"  # type: ignore[arg-type]
+        assert shown("") == "–"
     assert show.lsn_shown(0) == "–"
 
 
