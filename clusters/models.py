@@ -113,6 +113,15 @@ class Node(HostAddress):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def slot_name(self) -> str:
+        """Of the replication slot by which this node follows its primary."""
+        return "pgpanel_" + self.name.replace("-", "_")
+
+    @property
+    def drop_slot_line(self) -> str:
+        return f"SELECT pg_drop_replication_slot('{self.slot_name}');"
+
 
 class Grant(models.Model):
     """Who may do what: on one cluster, or on all (`cluster` empty). Each role includes the ones before it."""
