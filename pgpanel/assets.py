@@ -81,8 +81,8 @@ def npm_ci(with_dev: bool) -> None:
         command.append("--omit=dev")
     ran = subprocess.run(command, cwd=BASE, capture_output=True, text=True, timeout=NPM_TIMEOUT_SECONDS, check=False)
     if ran.returncode:
-        last = "\n".join(ran.stderr.strip().splitlines()[-8:])
-        raise AssetsImpossible(f"`npm ci` failed: is the npm registry reachable from here?\n{last}")
+        said = "\n".join(ran.stderr.strip().splitlines()[:6])
+        raise AssetsImpossible(f"`npm ci` failed: is the npm registry reachable from here?\n{said}")
 
 
 def copy_served() -> None:
