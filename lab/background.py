@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
-from lab.process_identity import ProcessIdentity, parse_identity
+from lab.process_identity import ProcessIdentity, parse_identity, start_apart
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -18,16 +17,9 @@ def start(directory: Path, name: str, module: str, arguments: list[str], pgpass:
     directory.mkdir(exist_ok=True)
     end(directory, name)
     environment = os.environ | {"PGPASSFILE": str(pgpass), "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
-    with (directory / f"{name}.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
-        )
-    identity = ProcessIdentity.of(process.pid)
+    log = directory / f"{name}.log"
+    log.unlink(missing_ok=True)
+    identity = start_apart([sys.executable, "-m", module, *arguments], log, environment)
     (directory / f"{name}.pid").write_text(str(identity))
     return identity
 

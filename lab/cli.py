@@ -170,9 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     command("ls", "all labs and their hosts", _list)
     for name, (shown, act) in ACTS.items():
         command(name, shown, _on_host(act)).add_argument("host")
-    split = command(
-        "split", "two hosts no longer reach each other", lambda o: _host(o).split(Lab.attach(o.name)[o.other])
-    )
+    split = command("split", "two hosts no longer reach each other", lambda o: _host(o).split(Lab.attach(o.name)[o.other]))
     split.add_argument("host")
     split.add_argument("other")
     rate = command("rate", "limit a host's link", lambda o: _host(o).rate(None if o.rate == "none" else o.rate))

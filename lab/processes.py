@@ -22,12 +22,12 @@ from pathlib import Path
 
 from lab import machine, subnets
 from lab.backend import Backend, HostOptions, Prepared
-from lab.errors import LabError, MissingOnMachine, NotPossibleHere
+from lab.errors import LabError, NotPossibleHere
 from lab.host import Host, HostRecord
 from lab.keys import make_ssh_key
 from lab.layouts import ClusterOptions, Custom, Layout, Places
 from lab.postgres_builds import Build
-from lab.process_identity import ProcessIdentity, parse_identity
+from lab.process_identity import ProcessIdentity, parse_identity, start_apart
 
 IS_ROOT = os.geteuid() == 0
 USER = pwd.getpwuid(os.geteuid()).pw_name
@@ -78,6 +78,11 @@ class Processes(Backend):
         """What every account must reach, by a short path: UNIX sockets and the login key."""
         return subnets.runtime_directory() / f"{self.lab.number}.shared"
 
+    @property
+    def _var(self) -> Path:
+        """For data and programs, where the lab's own directory is closed to the account that runs PostgreSQL."""
+        return Path(f"/var/lib/pgpanel-lab/{self.lab.number}")
+
     def make(self) -> None:
         self.remove()
         self._runtime.mkdir()
@@ -85,7 +90,8 @@ class Processes(Backend):
         (self._runtime / "sockets").chmod(0o1777)
 
     def remove(self) -> None:
-        shutil.rmtree(self._runtime, ignore_errors=True)
+        for directory in (self._runtime, self._var):
+            shutil.rmtree(directory, ignore_errors=True)
 
     def addresses(self) -> Sequence[str]:
         return [f"127.0.{self.lab.number - 1}.{last}" for last in range(11, 255)]
@@ -97,19 +103,34 @@ class Processes(Backend):
 
     def layout(self, name: str) -> Layout:
         if name != "custom":
-            raise NotPossibleHere(
-                f"the {name} layout needs a host with a disk of its own; this backend has only custom"
-            )
+            raise NotPossibleHere(f"the {name} layout needs a host with a disk of its own; this backend has only custom")
         return ProcessLayout()
 
     def places(self, build: Build, options: HostOptions, directory: Path) -> Places:
-        data = options.data_directory or str(directory / "postgresql" / "data")
-        return Places(str(build.prefix / "bin"), data, data, str(Path(data).parent / "postgresql.log"))
+        home = directory if self._is_reachable(self.lab.directory) else self._var / directory.name
+        data = options.data_directory or str(home / "postgresql" / "data")
+        programs = build.prefix if self._is_reachable(build.prefix) else self._programs(build)
+        return Places(str(programs / "bin"), data, data, str(Path(data).parent / "postgresql.log"))
+
+    def _programs(self, build: Build) -> Path:
+        """A copy of a build that lies in root's own cache."""
+        copy = self._var / build.prefix.name
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(build.prefix, copy, symlinks=True)
+        return copy
+
+    def _is_reachable(self, path: Path) -> bool:
+        """PostgreSQL refuses to run as root, so its own account must get there."""
+        if not IS_ROOT:
+            return True
+        account = [f"--reuid={self.postgres_user}", f"--regid={self.postgres_user}", "--init-groups"]
+        return subprocess.run([machine.program("setpriv"), *account, "test", "-x", str(path)], check=False).returncode == 0
 
     def host(self, name: str) -> ProcessHost:
         return ProcessHost(self.lab, name)
 
-    def prepare(self, host: Host, build: Build, options: HostOptions) -> Prepared:
+    def prepare(self, host: Host, build: Build, options: HostOptions) -> Prepared:  # noqa: ARG002 (used where it lies)
         for option, impossible in (("disk_mb", options.disk_mb), ("password_login", options.password_login)):
             if impossible:
                 raise NotPossibleHere(f"{option} is not possible with the processes backend")
@@ -129,8 +150,6 @@ class Processes(Backend):
         (home / "sshd_config").write_text(config)
         if IS_ROOT:
             Path("/run/sshd").mkdir(exist_ok=True)
-            _check_reachable(self.postgres_user, home)
-            _check_reachable(self.postgres_user, build.prefix)
         return Prepared(fingerprint)
 
     def cluster_options(self, host: Host, options: HostOptions) -> ClusterOptions:
@@ -152,18 +171,6 @@ def _free_port(wanted: int) -> int:
             probe.bind(("0.0.0.0", port))
             return port
     raise LabError(f"no free port like {wanted} on this machine")
-
-
-def _check_reachable(user: str, path: Path) -> None:
-    """PostgreSQL refuses to run as root, so its own account must get there."""
-    tried = subprocess.run(
-        [machine.program("setpriv"), f"--reuid={user}", f"--regid={user}", "--init-groups", "test", "-x", str(path)],
-        check=False,
-    )
-    if tried.returncode != 0:
-        raise MissingOnMachine(
-            f"the account {user} cannot reach {path}: set PGPANEL_LAB_DIRECTORY (and XDG_CACHE_HOME) to places that it can"
-        )
 
 
 class ProcessHost(Host):
@@ -201,17 +208,10 @@ class ProcessHost(Host):
         if self.is_up():
             return
         sshd = [machine.program("sshd"), "-D", "-e", "-f", str(self.directory / "sshd_config")]
-        with (self.directory / "console.log").open("a") as console:
-            supervisor = subprocess.Popen(
-                [sys.executable, "-m", "lab.supervisor", str(self.directory / "boot"), *sshd],
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=console,
-                cwd="/",
-                env={"PATH": machine.PATH, "LANG": "C.UTF-8", "PYTHONPATH": str(REPOSITORY)},
-                start_new_session=True,
-            )
-        (self.directory / "pid").write_text(str(ProcessIdentity.of(supervisor.pid)))
+        supervisor = [sys.executable, "-m", "lab.supervisor", str(self.directory / "boot"), *sshd]
+        environment = {"PATH": machine.PATH, "LANG": "C.UTF-8", "PYTHONPATH": str(REPOSITORY)}
+        identity = start_apart(supervisor, self.directory / "console.log", environment)
+        (self.directory / "pid").write_text(str(identity))
         self.wait_ssh()
 
     def kill(self) -> None:

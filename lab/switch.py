@@ -86,12 +86,9 @@ class Switch:
     def set_splits(self, pairs: list[tuple[str, str]]) -> None:
         """Drop what these pairs of addresses send each other; all else passes. Replaces the earlier pairs."""
         drops = [
-            f"add rule bridge split forward {family} saddr {here} {family} daddr {there} drop"
-            if family == "ip"
-            else f"add rule bridge split forward arp saddr ip {here} arp daddr ip {there} drop"
+            f"add rule bridge split forward ip saddr {here} ip daddr {there} drop"
             for one, other in pairs
             for here, there in ((one, other), (other, one))
-            for family in ("ip", "arp")
         ]
         rules = [
             "add table bridge split",

@@ -68,9 +68,7 @@ class Writer:
     def start(self, timeout_seconds: float = 15) -> None:
         """Returns when the first row has been acknowledged."""
         arguments = [self._conninfo, "--journal", str(self.journal), "--interval-ms", str(self._interval_ms)]
-        background.start(
-            self._lab.background_directory, self._name, "lab.writer", arguments, self._lab.keys.pgpass_path
-        )
+        background.start(self._lab.background_directory, self._name, "lab.writer", arguments, self._lab.keys.pgpass_path)
         deadline = time.monotonic() + timeout_seconds
         while self.acknowledged() == 0:
             if time.monotonic() > deadline:
