@@ -24,14 +24,15 @@ def start(directory: Path, name: str, module: str, arguments: list[str], pgpass:
     return identity
 
 
-def end(directory: Path, name: str, within_seconds: float = 10) -> None:
-    """Ask it to end (SIGTERM) and wait; instant when it has ended already."""
+def end(directory: Path, name: str, how: signal.Signals = signal.SIGTERM, within_seconds: float = 10) -> None:
+    """Signal it and wait; instant when it has ended already."""
     identity = parse_identity(directory / f"{name}.pid")
     if identity is not None:
-        identity.end(signal.SIGTERM, within_seconds)
+        identity.end(how, within_seconds)
         (directory / f"{name}.pid").unlink()
 
 
 def end_all(directory: Path) -> None:
+    """At once: nobody wants a last report any more."""
     for recorded in directory.glob("*.pid"):
-        end(directory, recorded.stem)
+        end(directory, recorded.stem, signal.SIGKILL)

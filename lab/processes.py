@@ -220,9 +220,10 @@ class ProcessHost(Host):
         if supervisor is None:
             return
         self.pause()
-        for pid in [*self._pids(), supervisor.pid]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self._signal(set(self._pids()), signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        while supervisor.is_alive() and self._pids() and time.monotonic() < deadline:
+            time.sleep(0.005)
         supervisor.end(signal.SIGKILL)
         (self.directory / "pid").unlink()
 
@@ -251,7 +252,7 @@ class ProcessHost(Host):
         """Every descendant of the supervisor."""
         supervisor = self._supervisor
         if supervisor is None:
-            raise LabError(f"{self.name} is down: start it first")
+            return []
         children: dict[int, list[int]] = {}
         for pid, parent in _parents().items():
             children.setdefault(parent, []).append(pid)

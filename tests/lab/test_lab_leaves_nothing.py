@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, subnets
+from lab import Lab, LabError, subnets
 from lab.lab import REPOSITORY
+from lab.process_identity import ProcessIdentity
 
 pytestmark = pytest.mark.lab
 
@@ -48,6 +49,15 @@ def _speaks_of(file: Path, what: str) -> bool:
         return False
 
 
+def is_running(pid: int) -> bool:
+    """Not so for a dead process that the machine's init has yet to reap."""
+    try:
+        ProcessIdentity.of(pid)
+    except LabError:
+        return False
+    return True
+
+
 def hosts_pids(lab: Lab) -> list[int]:
     """Every process of the lab's hosts as the machine counts them: those in its mount namespaces."""
     inits = [int((host.directory / "pid").read_text().split()[0]) for host in lab.hosts.values()]
@@ -77,7 +87,7 @@ def test_nothing_is_left_of_a_lab_that_is_down(new_lab: object) -> None:
     assert len(pids) > 5
     lab.down()
     assert traces(lab.number, lab.directory) == []
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert not [pid for pid in pids if is_running(pid)]
     assert lab.number not in subnets.taken()
 
 
@@ -111,4 +121,4 @@ def test_hosts_whose_directory_was_deleted_are_taken_away_too(new_lab: object) -
     pids = hosts_pids(lab)
     shutil.rmtree(lab.directory)
     new_lab()  # type: ignore[operator]
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert not [pid for pid in pids if is_running(pid)]
