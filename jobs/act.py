@@ -1,4 +1,4 @@
-"""Running the actions of one step on its host: commands, files, and detached commands that are started once and followed by anyone."""
+"""Running the actions of one step on its host: commands, files, and detached commands: started once, followed by anyone."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pgpanel import live
 from remote.command import Action, Command, Detached, WriteFile
 from remote.errors import ConnectionLost, HostError, HostUnreachable, LockHeld
 from remote.host import DetachedState, Host
+from remote.progress import READERS, Pace
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ class Actor:
             time.sleep(min(left, 0.2))
 
     def run(self, step: JobStep, actions: Sequence[Action]) -> str:
-        """Run the actions in order; the standard output of the last command. Those before a detached one that was begun are done."""
+        """Run them in order; the standard output of the last command. Those before a detached one that was begun are done."""
         names = self._names(step.key, actions)
         output = ""
         for index in range(self._begin_at(step, names), len(actions)):
@@ -150,10 +151,7 @@ class Actor:
         lines, teller = Lines(offset), Progress(self, step, detached)
         while True:
             self.check()
-            chunk, state = self.patiently(
-                step,
-                lambda host, at=offset: host.follow(name, detached.command.user, at, FOLLOW_SECONDS),  # type: ignore[misc]
-            )
+            chunk, state = self._heard(step, name, detached.command.user, offset)
             offset += len(chunk)
             has_ended = state.status != "running" and offset >= state.log_bytes
             for text, read_to in lines.take(chunk) + (lines.rest() if has_ended else []):
@@ -164,6 +162,9 @@ class Actor:
             if has_ended:
                 teller.tell()
                 return state
+
+    def _heard(self, step: JobStep, name: str, user: str, offset: int) -> tuple[bytes, DetachedState]:
+        return self.patiently(step, lambda host: host.follow(name, user, offset, FOLLOW_SECONDS))
 
     @staticmethod
     def _judge(detached: Detached, exit_code: int, words: list[str]) -> None:
@@ -212,24 +213,16 @@ class Actor:
         self.log.write(voice, text, step.node, step.key)
 
 
-def reader(name: str) -> Callable[[str], Any] | None:
-    if not name:
-        return None
-    from remote.progress import READERS
-
-    return READERS.get(name)
-
-
 class Progress:
     """Output lines that only tell how far it is: kept on the step and published twice a second, in the log every few seconds."""
 
     def __init__(self, actor: Actor, step: JobStep, detached: Detached) -> None:
         self._actor, self._step, self._detached = actor, step, detached
-        self._read = reader(detached.progress)
+        self._read = READERS.get(detached.progress)
         self._began_at = time.monotonic()
         self._told_at = self._logged_at = 0.0
         self._now: dict[str, Any] = {}
-        self._first: tuple[float, int] | None = None
+        self._pace = Pace()
 
     def took(self, text: str) -> bool:
         """True for a progress line that the log need not keep."""
@@ -252,13 +245,11 @@ class Progress:
             live.publish(f"job:{self._actor.claim.job_id}", "progress", {"key": self._step.key, **self._now})
 
     def _measured(self, now: float, done: int, total: int) -> dict[str, Any]:
-        first_at, first_done = self._first = self._first or (now, done)
-        rate = (done - first_done) / (now - first_at) if now - first_at > 0.5 else 0.0
-        left = max(0, total - done)
+        rate, eta = self._pace.seen(now, done), self._pace.eta_seconds(total)
         return {
             "done_bytes": done,
             "total_bytes": total,
             "bytes_per_second": round(rate),
-            "eta_seconds": round(left / rate) if rate > 0 and total else None,
+            "eta_seconds": None if eta is None else round(eta),
             "at": timezone.now().isoformat(),
         }

@@ -1,4 +1,4 @@
-"""Running a job: claim it, walk its plan, say how it ended. Every ending is one row update, made only by the worker that has the job.
+"""Running a job: claim it, walk its plan, say how it ended. Each ending is one row update by the worker that has it.
 
 planned endings: succeeded; failed (drift, a step that did not become done, a host that refused); cancelled. Our own bugs: errored.
 A worker that is told to stop hands the job over (queued again); one that lost its claim writes nothing and says nothing.
@@ -90,7 +90,9 @@ def _run(claim: Claim, open_for: OpenFor, is_stopping: Callable[[], bool]) -> En
         hosts.close()
 
 
-def _walk(job: Job, claim: Claim, log: JobLog, hosts: Hosts, is_stopping: Callable[[], bool]) -> Ending | None:
+def _walk(  # noqa: PLR0911 (one return per ending reads best)
+    job: Job, claim: Claim, log: JobLog, hosts: Hosts, is_stopping: Callable[[], bool]
+) -> Ending | None:
     actor = Actor(claim, f"job-{job.pk}", hosts, log, is_stopping)
     try:
         log.write("note", f"{job.title}: {'taken over' if job.handovers else 'begun'} by {claim.worker}, claim {claim.epoch}")
@@ -99,7 +101,7 @@ def _walk(job: Job, claim: Claim, log: JobLog, hosts: Hosts, is_stopping: Callab
         kind, plan = KINDS[job.kind], plan_from_json(job.plan)
         params = kind.params(job.params)
         sight = Sight(hosts, kind.requests(params, brief), job.notes)
-        Walk(kind, params, brief, plan, sight, actor).go()
+        Walk(kind, params, brief, plan, sight=sight, actor=actor).go()
         with suppress(HostError):
             remember(job, sight.look(sight.requests))
         return Ending(Status.SUCCEEDED, "Done: " + job.title)

@@ -100,7 +100,7 @@ class JobLog:
                 self._store_and_tell(batch)
                 if is_last:
                     return
-        except Exception as error:  # noqa: BLE001 (raised again where the job runs)
+        except Exception as error:
             self._failure = error
         finally:
             connection.close()
@@ -158,7 +158,7 @@ def line_data(line: LogLine) -> dict[str, Any]:
 
 
 class Lines:
-    """Bytes in chunks → whole lines with the offset after each. A carriage return ends a line too: that is how progress is printed."""
+    """Bytes in chunks → whole lines with the offset after each. A carriage return ends a line too: progress is printed so."""
 
     def __init__(self, offset: int = 0) -> None:
         self._rest = b""

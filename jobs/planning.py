@@ -1,9 +1,10 @@
-"""planning → planned, refused or errored: look at every node, ask the kind, keep the plan with its hash. Reads hosts, changes none."""
+"""planning → planned, refused or errored: look at every node, ask the kind, keep the plan with its hash. Only reads."""
 
 from __future__ import annotations
 
 import logging
 import traceback
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -22,6 +23,9 @@ from pgpanel import live
 from remote.host import Host, Lock
 
 logger = logging.getLogger(__name__)
+
+ASK_AGAIN_SECONDS = 30
+GIVE_UP_SECONDS = 300
 
 
 def opener(job: Job, lock: Lock | None) -> OpenHost:
@@ -73,6 +77,20 @@ def plan_from(kind: Kind, params: Any, brief: Brief, world: World) -> Plan:
             kind=kind.name, title=kind.title(params), checks=(refusal,), steps=(),
             identities=identities_of(brief, world, kind.nodes(params, brief)),
         )  # fmt: skip
+
+
+def forgotten() -> list[int]:
+    """Jobs whose planning no worker finished: asked for again (their ids), given up after `GIVE_UP_SECONDS`."""
+    now = timezone.now()
+    planning = Job.objects.filter(status=Job.Status.PLANNING)
+    planning.filter(created_at__lt=now - timedelta(seconds=GIVE_UP_SECONDS)).update(
+        status=Job.Status.ERRORED,
+        ended_at=now,
+        outcome="No worker made the plan. Do the workers for the queue “plans” run? Then plan again.",
+    )
+    again = list(planning.filter(enqueued_at__lt=now - timedelta(seconds=ASK_AGAIN_SECONDS)).values_list("pk", flat=True))
+    planning.filter(pk__in=again).update(enqueued_at=now)
+    return again
 
 
 @transaction.atomic

@@ -19,7 +19,10 @@ SHORTEST_SECRET = 4
 PATTERNS = (
     (re.compile(r"SCRAM-SHA-256\$[^\s'\"]+"), "<scram verifier>"),
     (re.compile(r"\bmd5[0-9a-f]{32}\b"), "<md5 verifier>"),
-    (re.compile(r"(?i)\b(\w*(?:password|passwd|passphrase|pgpassword|secret|token))(\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s'\",;&]+)"), r"\1\2<hidden>"),
+    (
+        re.compile(r"(?i)\b(\w*(?:password|passwd|passphrase|secret|token))(\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s'\",;&]+)"),
+        r"\1\2<hidden>",
+    ),
     (re.compile(r"(?i)\b(password\s+)('(?:[^']|'')*')"), r"\1<hidden>"),
     (re.compile(r"(\w+://[^\s/:@]+:)[^\s/@]+(@)"), r"\1<hidden>\2"),
 )  # fmt: skip

@@ -51,6 +51,16 @@ class ClusterBusy(JobRefused):
 class BrokerAway(JobRefused):
     """Kept, but no worker could be told: the sweep tells one when Redis is back."""
 
+    def __init__(self, job: Job, error: Exception) -> None:
+        super().__init__(
+            _(
+                "Job %(id)s is kept as %(status)s, but no worker could be told: Redis does not answer (%(error)s). "
+                "It begins by itself when Redis is back."
+            )
+            % {"id": job.pk, "status": job.get_status_display(), "error": error}
+        )
+        self.job = job
+
 
 def job_plan(
     cluster: Cluster, kind_name: str, params: Mapping[str, Any], by: User | None, started_from: str, *, plan_now: bool = False
@@ -97,8 +107,9 @@ def job_resume(job: Job, by: User | None, started_from: str = "") -> Job:
     try:
         with transaction.atomic():
             resumed = Job.objects.filter(pk=job.pk, status__in=Job.RESUMABLE).update(
-                status=Status.QUEUED, queued_at=timezone.now(), enqueued_at=None, ended_at=None, outcome="", cancel_requested_at=None,
-                cancel_requested_by=None, handovers_in_vain=0, started_by=by, started_from=started_from[:60] or job.started_from,
+                status=Status.QUEUED, queued_at=timezone.now(), enqueued_at=None, ended_at=None, outcome="",
+                handovers_in_vain=0, cancel_requested_at=None, cancel_requested_by=None,
+                started_by=by, started_from=started_from[:60] or job.started_from,
             )  # fmt: skip
             if resumed:
                 job.steps.filter(status__in=(JobStep.Status.FAILED, JobStep.Status.CANCELLED)).update(status=JobStep.Status.TODO)
@@ -148,11 +159,6 @@ def _tell(send: Any, job: Job) -> None:
         try:
             send()
         except (OperationalError, OSError) as error:
-            raise BrokerAway(
-                _(
-                    "Job %(id)s is kept as %(status)s, but no worker could be told: Redis does not answer (%(error)s). It begins by itself when Redis is back."
-                )
-                % {"id": job.pk, "status": job.get_status_display(), "error": error}
-            ) from error
+            raise BrokerAway(job, error) from error
 
     transaction.on_commit(sent)

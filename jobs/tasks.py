@@ -38,6 +38,8 @@ def sweep_lost_jobs() -> None:
     claim.take_from_the_silent()
     for job_id in claim.forgotten_by_the_broker():
         enqueue(job_id)
+    for job_id in planning.forgotten():
+        plan_job.apply_async((job_id,), retry=False)
 
 
 def enqueue(job_id: int) -> None:

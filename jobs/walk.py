@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from jobs.act import Actor, Failed
 from jobs.models import JobStep
-from jobs.recipe import Brief, Kind, NodeUnreachable, Plan, PlannedStep, Step, World, identities_of, planned
 from jobs.planning import plan_from
+from jobs.recipe import Brief, Kind, NodeUnreachable, Plan, PlannedStep, Step, World, identities_of, planned
 from jobs.sight import Sight
 from jobs.stored import identities_moved, moved
 from pgpanel import live
@@ -43,7 +43,7 @@ def said(cause: Failed | HostError) -> str:
 
 
 class Walk:
-    def __init__(self, kind: Kind, params: Any, brief: Brief, plan: Plan, sight: Sight, actor: Actor) -> None:
+    def __init__(self, kind: Kind, params: Any, brief: Brief, plan: Plan, *, sight: Sight, actor: Actor) -> None:
         self.kind, self.params, self.brief, self.plan, self.sight, self.actor = kind, params, brief, plan, sight, actor
         self.claim, self.log = actor.claim, actor.log
 
@@ -55,7 +55,7 @@ class Walk:
             steps = self._compare_what_is_left(world, rows)
         else:
             self._compare(world)
-            steps = self.kind.steps(self.params, self.brief, world)
+            steps = list(self.kind.steps(self.params, self.brief, world))
         self._announce(nodes, world)
         for step in steps:
             self._step(step, rows[step.key], self._confirmed(step))
@@ -69,7 +69,7 @@ class Walk:
             raise Drift(moved(self.plan, now))
 
     def _compare_what_is_left(self, world: World, rows: dict[str, JobStep]) -> list[Step]:
-        """Going on: the same machines, and the same commands for what is not done. (Roles and timelines may have been changed by us.)"""
+        """Going on: the same machines, and the same commands for what is not begun. (Roles may have been changed by us.)"""
         touched = {row.node for row in rows.values() if row.attempt}
         confirmed = {
             node: {name: value for name, value in known.items() if name == "machine" or node not in touched}
@@ -94,7 +94,7 @@ class Walk:
         return next(known for known in self.plan.steps if known.key == step.key)
 
     def _announce(self, nodes: tuple[str, ...], world: World) -> None:
-        """Every host hears of this claim's epoch before the first change, so that a worker that lost the job can change none of them."""
+        """Every host hears of this claim before the first change, so that a worker that lost the job can change none of them."""
         self.actor.check()
         for node in nodes:
             if world.nodes[node].is_reachable:

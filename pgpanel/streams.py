@@ -19,7 +19,7 @@ import redis.asyncio
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
-from django.http import HttpRequest, HttpResponseBase, HttpResponseBadRequest, HttpResponseForbidden, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseBase, HttpResponseForbidden, StreamingHttpResponse
 
 from pgpanel.live import CHANNEL, TOPICS, Event
 
@@ -130,7 +130,8 @@ class Viewer:
         while not self._queue.empty():
             topic, event = self._queue.get_nowait()
             if event.id is None:
-                self.states[topic, event.name] = event.data
+                if event.data:  # an empty one says only: look
+                    self.states[topic, event.name] = event.data
                 found.append(event)
             elif event.id == self.cursors[topic] + 1:
                 self.cursors[topic] = event.id

@@ -53,11 +53,11 @@ class SmallKind:
         return {node: FactsRequest(paths=self._paths(params, node), sections=frozenset({"host", "paths"})) for node in params.nodes}
 
     def checks(self, params: SmallParams, brief: Brief, world: World) -> Sequence[Check]:
-        found = [
-            Check("host", node, "The host answers", "ok" if world.nodes[node].is_reachable else "refused",
-                  "" if world.nodes[node].is_reachable else world.nodes[node].message, "" if world.nodes[node].is_reachable else "plug it in")
-            for node in params.nodes
-        ]  # fmt: skip
+        found = []
+        for node in params.nodes:
+            facts = world.nodes[node]
+            refusal = () if facts.is_reachable else (facts.message, facts.mend)
+            found.append(Check("host", node, "The host answers", "refused" if refusal else "ok", *refusal))
         if params.refuse:
             found.append(Check("mood", params.nodes[0], "The mood is good", "refused", "it is not", "smile", "echo :-)"))
         return found
@@ -92,7 +92,8 @@ class SmallKind:
             Step(f"motd.write#{node}", node, "Write the file", lambda world: text_of(world, f"{base}/motd").startswith("password"),
                  lambda _world: [WriteFile(f"{base}/motd", text, owner="root")]),
             Step(f"copy.run#{node}", node, "Copy slowly", lambda world: text_of(world, f"{base}/copied") == brief.job,
-                 lambda _world: [script('echo before >>"$1/before"', base), Detached(copy)], within_seconds=2, destroys=f"{base}/copied"),
+                 lambda _world: [script('echo before >>"$1/before"', base), Detached(copy)], within_seconds=2,
+                 destroys=f"{base}/copied"),
             Step(f"copy.prove#{node}", node, "Prove the copy", lambda world: text_of(world, f"{base}/copied") == brief.job,
                  forecast=lambda _world: True, within_seconds=2, is_proof=True),
         ]  # fmt: skip

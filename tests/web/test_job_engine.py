@@ -1,21 +1,16 @@
 """The engine over hosts that are directories of this machine."""
 
-import threading
-import time
-from pathlib import Path
-
 import pytest
 from cryptography.fernet import Fernet
-from small_kind import KIND, PASSWORD
+from fake_host import FakeHost
+from small_kind import KIND
 
-from clusters.models import Cluster, Credential, Node
+from clusters.models import Cluster, Credential
 from clusters.secrets import seal
 from clusters.services import cluster_create, node_create
 from jobs import engine, planning, services
 from jobs.kinds import KINDS
-from jobs.models import Job, JobStep, LogLine
-
-from fake_host import FakeHost
+from jobs.models import Job
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

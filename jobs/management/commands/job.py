@@ -252,7 +252,8 @@ def job_json(job: Job) -> dict[str, Any]:
     ]  # fmt: skip
     total = (job.ended_at - job.started_at).total_seconds() if job.ended_at and job.started_at else None
     return {
-        "id": job.pk, "kind": job.kind, "cluster": job.cluster.name, "title": job.title, "status": job.status, "plan_hash": job.plan_hash,
+        "id": job.pk, "kind": job.kind, "cluster": job.cluster.name, "title": job.title, "status": job.status,
+        "plan_hash": job.plan_hash,
         "seconds": total, "outcome": job.outcome, "notes": job.notes, "params": job.params, "plan": job.plan, "steps": steps,
     }  # fmt: skip
 

@@ -1,0 +1,60 @@
+"""Plans and steps as rows for a page. Pure but for the rows that it is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from jobs.models import Job, JobStep
+from jobs.recipe import Check, Plan, PlannedStep
+
+TICKS = {"done": "✓", "already": "✓", "running": "●", "failed": "✗", "cancelled": "◆", "todo": "○"}
+DIFF_CLASSES = {"+": "add", "-": "del", "@": "hunk"}
+
+
+@dataclass(frozen=True)
+class DiffLine:
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """A step with how long it took or has been running."""
+
+    step: JobStep
+    tick: str
+    seconds: float | None
+    since: datetime | None
+
+
+def planned_checks(plan: Plan) -> dict[str, list[Check]]:
+    """The preflight table, per host, what is refused first."""
+    rank = {"refused": 0, "warning": 1, "ok": 2}
+    found: dict[str, list[Check]] = {}
+    for check in sorted(plan.checks, key=lambda check: rank[check.level]):
+        found.setdefault(check.node, []).append(check)
+    return dict(sorted(found.items()))
+
+
+def planned_steps(plan: Plan) -> list[tuple[PlannedStep, list[tuple[str, list[DiffLine]]]]]:
+    """Each step with its diffs as classed lines."""
+    return [(step, [(path, diff_lines(text)) for path, text in step.diffs if text]) for step in plan.steps]
+
+
+def diff_lines(text: str) -> list[DiffLine]:
+    lines = text.splitlines()
+    return [DiffLine("file" if line.startswith(("--- ", "+++ ")) else DIFF_CLASSES.get(line[:1], ""), line) for line in lines]
+
+
+def step_rows(job: Job) -> list[StepRow]:
+    return [_row(step) for step in job.steps.all()]
+
+
+def _row(step: JobStep) -> StepRow:
+    is_running = step.status == JobStep.Status.RUNNING
+    until = timezone.now() if is_running else step.ended_at
+    seconds = (until - step.started_at).total_seconds() if until and step.started_at else None
+    return StepRow(step, TICKS[step.status], seconds, step.started_at if is_running else None)

@@ -1,0 +1,233 @@
+"""Pages of jobs. A page is one template with named partials; the same view renders either. No page speaks SSH."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.models import User
+from clusters.models import Cluster
+from clusters.services import cluster_or_404, clusters_for, may
+from jobs import services
+from jobs.forms import FORMS, JobForm, disks
+from jobs.kinds import KINDS
+from jobs.models import Job, LogLine
+from jobs.recipe import ParamsError
+from jobs.runbook import runbook
+from jobs.show import planned_checks, planned_steps, step_rows
+from jobs.stored import plan_from_json
+
+LINES_SHOWN = 2000
+"""A page begins with the last so many lines; the download has all."""
+JOBS_SHOWN = 100
+
+
+def job_or_404(request: HttpRequest, job_id: int, role: str = "viewer") -> Job:
+    """The job; 404 where its cluster may not be seen, 403 where it may be seen but not this."""
+    job = Job.objects.select_related("cluster", "planned_by", "started_by", "cancel_requested_by").filter(pk=job_id).first()
+    if job is None:
+        raise Http404(_("No such job."))
+    cluster_or_404(person(request), job.cluster.name, role)  # type: ignore[arg-type]
+    return job
+
+
+def person(request: HttpRequest) -> User:
+    return cast(User, request.user)  # LoginRequiredMiddleware lets nobody else in
+
+
+def where_from(request: HttpRequest) -> str:
+    return request.META.get("REMOTE_ADDR") or "web"
+
+
+# -- lists -------------------------------------------------------------------------------------------------------------------------
+
+
+@require_GET
+def job_list(request: HttpRequest) -> HttpResponse:
+    jobs = _jobs().filter(cluster__in=clusters_for(person(request)))
+    if name := request.GET.get("cluster"):
+        jobs = jobs.filter(cluster__name=name)
+    return render(request, "jobs/job_list.html", {"jobs": jobs[:JOBS_SHOWN], "cluster_name": name or ""})
+
+
+@require_GET
+def jobs_of_cluster(request: HttpRequest, cluster_name: str) -> HttpResponse:
+    """The last jobs of a cluster, for its page to pull in."""
+    cluster = cluster_or_404(person(request), cluster_name)
+    jobs = _jobs().filter(cluster=cluster).exclude(status__in=(Job.Status.WITHDRAWN, Job.Status.REFUSED))[:8]
+    return render(request, "jobs/job_list.html#rows", {"jobs": jobs, "cluster": cluster, "is_part": True})
+
+
+def _jobs() -> QuerySet[Job]:
+    return Job.objects.select_related("cluster", "planned_by", "started_by").defer("plan")
+
+
+# -- settings and plan -------------------------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def job_new(request: HttpRequest, kind_name: str) -> HttpResponse:
+    form_class, kind = FORMS.get(kind_name), KINDS.get(kind_name)
+    if form_class is None or kind is None:
+        raise Http404(_("There is no such kind of job."))
+    cluster = cluster_or_404(person(request), request.GET.get("cluster", ""), "operator")
+    if request.method != "POST":
+        form = form_class(cluster=cluster, initial=_initial(request, form_class, cluster))
+        return _settings_page(request, form, kind_name)
+    form = form_class(request.POST, cluster=cluster)
+    if form.is_valid():
+        try:
+            job = services.job_plan(cluster, kind_name, form.params(), person(request), where_from(request))
+            return redirect("jobs:plan", job.pk)
+        except ParamsError as error:
+            text = f"{error.message[:1].upper()}{error.message[1:]}" + (f": {error.mend}" if error.mend else "")
+            form.add_error(error.field_name if error.field_name in form.fields else None, text)
+        except services.BrokerAway as error:
+            messages.warning(request, str(error))
+            return redirect("jobs:plan", error.job.pk)
+    return _settings_page(request, form, kind_name)
+
+
+def _settings_page(request: HttpRequest, form: JobForm, kind_name: str) -> HttpResponse:
+    context = {
+        "form": form,
+        "cluster": form.cluster,
+        "kind": KINDS[kind_name],
+        "kind_name": kind_name,
+        "disks": disks(form.cluster),
+    }
+    return render(request, "jobs/job_new.html", context, status=422 if form.errors else 200)
+
+
+def _initial(request: HttpRequest, form_class: type[JobForm], cluster: Cluster) -> dict[str, Any]:
+    """From an earlier job's parameters (back from its plan), else from what was last seen; the address bar has the last word."""
+    job_id = request.GET.get("job", "")
+    earlier = Job.objects.filter(cluster=cluster, pk=job_id).first() if job_id.isdecimal() else None
+    initial = form_class.first_values(cluster) | (_as_typed(earlier.params) if earlier else {})
+    for name, field in form_class.base_fields.items():
+        if name in request.GET:
+            initial[name] = request.GET.getlist(name) if hasattr(field, "choices") and name == "standbys" else request.GET[name]
+    return initial
+
+
+def _as_typed(params: dict[str, Any]) -> dict[str, Any]:
+    typed = dict(params)
+    if isinstance(typed.get("tablespaces"), dict):
+        typed["tablespaces"] = "\n".join(f"{old} = {new}" for old, new in typed["tablespaces"].items())
+    if isinstance(typed.get("panel_addresses"), list):
+        typed["panel_addresses"] = ", ".join(typed["panel_addresses"])
+    return typed
+
+
+@require_GET
+def job_plan_page(request: HttpRequest, job_id: int) -> HttpResponse:
+    job = job_or_404(request, job_id)
+    plan = plan_from_json(job.plan)
+    context = {
+        "job": job, "plan": plan, "checks": planned_checks(plan), "steps": planned_steps(plan), "is_wizard": job.kind == "setup",
+        "may_start": may(person(request), "operator", job.cluster), "settings_url": _settings_url(job),
+        "busy": Job.objects.filter(cluster=job.cluster, status__in=Job.ACTIVE).exclude(pk=job.pk).first(),
+        "restarts": sorted({step.restarts for step in plan.steps if step.restarts}),
+        "destroys": sorted({f"{step.node}: {step.destroys}" for step in plan.steps if step.destroys}),
+    }  # fmt: skip
+    return render(request, "jobs/job_plan.html" + ("#plan" if request.headers.get("HX-Request") else ""), context)
+
+
+def _settings_url(job: Job) -> str:
+    return f"{reverse('jobs:new', args=[job.kind])}?cluster={job.cluster.name}&job={job.pk}" if job.kind in FORMS else ""
+
+
+# -- doing -------------------------------------------------------------------------------------------------------------------------
+
+
+def _do(request: HttpRequest, job: Job, act: Callable[[], object]) -> HttpResponse:
+    """Act by a service, then show the job; what the service refuses is said on a page of its own, as a conflict."""
+    try:
+        act()
+    except services.BrokerAway as error:
+        messages.warning(request, str(error))
+    except services.JobRefused as error:
+        busy = error.job if isinstance(error, services.ClusterBusy) else None
+        job.refresh_from_db()
+        return render(request, "jobs/job_conflict.html", {"job": job, "reason": str(error), "busy": busy}, status=409)
+    return redirect("jobs:detail", job.pk)
+
+
+@require_POST
+def job_start(request: HttpRequest, job_id: int) -> HttpResponse:
+    job = job_or_404(request, job_id, "operator")
+    return _do(request, job, lambda: services.job_start(job, request.POST.get("hash", ""), person(request), where_from(request)))
+
+
+@require_POST
+def job_resume(request: HttpRequest, job_id: int) -> HttpResponse:
+    job = job_or_404(request, job_id, "operator")
+    return _do(request, job, lambda: services.job_resume(job, person(request), where_from(request)))
+
+
+@require_POST
+def job_cancel(request: HttpRequest, job_id: int) -> HttpResponse:
+    job = job_or_404(request, job_id, "operator")
+    return _do(request, job, lambda: services.job_cancel(job, person(request)))
+
+
+@require_POST
+def job_withdraw(request: HttpRequest, job_id: int) -> HttpResponse:
+    job = job_or_404(request, job_id, "operator")
+    services.job_withdraw(job)
+    return redirect("jobs:plan", job.pk)
+
+
+# -- the job -----------------------------------------------------------------------------------------------------------------------
+
+
+@require_GET
+def job_detail(request: HttpRequest, job_id: int) -> HttpResponse:
+    job = job_or_404(request, job_id)
+    if job.queued_at is None:
+        return redirect("jobs:plan", job.pk)
+    part = request.GET.get("part", "") if request.headers.get("HX-Request") else ""
+    context: dict[str, Any] = {
+        "job": job, "steps": step_rows(job), "may_operate": may(person(request), "operator", job.cluster),
+        "is_wizard": job.kind == "setup",
+    }  # fmt: skip
+    if part in ("steps", "state"):
+        return render(request, f"jobs/job_detail.html#{part}", context)
+    last = list(LogLine.objects.filter(job=job).order_by("-seq")[:LINES_SHOWN])
+    context |= {"lines": last[::-1], "after": last[0].seq if last else 0, "log_url": reverse("jobs:log", args=[job.pk])}
+    return render(request, "jobs/job_detail.html", context)
+
+
+@require_GET
+def job_log(request: HttpRequest, job_id: int) -> HttpResponse:
+    """The whole log as text; `?after=seq` what came since."""
+    job = job_or_404(request, job_id)
+    after = request.GET.get("after", "0")
+    lines = LogLine.objects.filter(job=job, seq__gt=int(after) if after.isdecimal() else 0)
+    response = HttpResponse("".join(_log_line(line) for line in lines.iterator()), content_type="text/plain; charset=utf-8")
+    if "after" not in request.GET:
+        response["Content-Disposition"] = f'attachment; filename="job-{job.pk}.txt"'
+    return response
+
+
+def _log_line(line: LogLine) -> str:
+    prompt = "$ " if line.voice == LogLine.Voice.COMMAND else ""
+    return f"{line.at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + f"Z {line.node or '-':<12} {line.voice:<7} {prompt}{line.text}\n"
+
+
+@require_GET
+def job_runbook(request: HttpRequest, job_id: int) -> HttpResponse:
+    job = job_or_404(request, job_id)
+    if not job.plan_hash:
+        raise Http404(_("This job has no plan."))
+    response = HttpResponse(runbook(job), content_type="text/x-shellscript; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="job-{job.pk}-runbook.sh"'
+    return response
