@@ -99,10 +99,15 @@ def draft_hosts(draft: Draft, rows: Sequence[Mapping[str, Any]]) -> None:
             setattr(host, name, row.get(name, getattr(host, name)))
         host.node_address = host.node_address or host.ssh_host
         host.position = position
-        host.full_clean(exclude=["draft"])
+        _check(host)
         host.save()
         kept.append(host.pk)
     draft.hosts.exclude(pk__in=kept).delete()
+
+
+def _check(host: DraftHost) -> None:
+    """ValidationError for what a person (or another server) named; the rest of the row is the panel's own."""
+    host.clean_fields(exclude={field.name for field in DraftHost._meta.fields} - {"name", *HOST_FIELDS})
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------------------
@@ -273,7 +278,7 @@ def peer_add(draft: Draft, address: str, name: str) -> DraftHost:
         jump_host=first.jump_host, jump_port=first.jump_port, jump_user=first.jump_user, jump_host_key=first.jump_host_key,
         postgres_port=first.postgres_port, position=len(taken),
     )  # fmt: skip
-    host.full_clean(exclude=["draft"])
+    _check(host)
     host.save()
     return host
 

@@ -72,11 +72,11 @@ def test_somebody_shut_out_may_nothing_even_as_superuser():
 
 def test_the_fleet_shows_only_what_one_may_see(client):
     cluster, *_nodes = cluster_of_two()
-    Cluster.objects.create(name="hidden")
+    Cluster.objects.create(name="elsewhere")
     client.force_login(person("viewer", "viewer", cluster))
     page = client.get("/").content.decode()
     assert "registry" in page
-    assert "hidden" not in page
+    assert "elsewhere" not in page
 
 
 def test_a_draft_belongs_to_who_began_it(client):
