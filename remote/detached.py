@@ -63,48 +63,47 @@ is_ours() { # our process, or what is left of its session
 """
 )
 
-# The runner says who it is before it runs anything, and holds the directory's lock until it has said so: between "started" and
-# "known to be started" nobody can start a second one.
-START = (
-    STATE
-    + """\
-set -u
+# What is kept as `script`. It says who it is before it runs anything, and holds the directory's lock (8, from START) until it has
+# said so: between "started" and "known to be started" nobody can start a second one.
+RUNNER = """\
+# made by pgpanel: the command of this directory; see pid, log and exit beside this file
 umask 077
-mkdir -p -- "$directory" || exit 1
-command -v flock >/dev/null && command -v setsid >/dev/null || { echo "no flock or setsid: install util-linux" >&2; exit 1; }
-exec 8<"$directory"
-flock -w 20 8 2>/dev/null || flock 8
-look
-[ "$status" = absent ] || [ "$status" = died ] || exit 0
-cd "$directory" || exit 1
-rm -f pid exit log
-cat >script <<'PGPANEL_SCRIPT'
-#!/bin/sh
-# made by pgpanel: see pid, log and exit beside this file
+here=$PWD
 read -r stat </proc/$$/stat; set -- ${stat##*") "}
 read -r boot </proc/sys/kernel/random/boot_id
-here=$HOME/.pgpanel/jobs/@NAME@
-echo "$$ ${20} $boot" >"$here/pid.new" && mv "$here/pid.new" "$here/pid" || exit 1
+echo "$$ ${20} $boot" >pid.new && mv pid.new pid || exit 1
 exec 8<&-
 cd "$HOME" || cd /
 (
+umask 022
 @COMMAND@
 )
-echo $? >"$here/exit.new"
-mv "$here/exit.new" "$here/exit"
-PGPANEL_SCRIPT
-chmod 700 script
-umask 022
+code=$?
+cd "$here" && echo $code >exit.new && mv exit.new exit
+"""
+
+# $2 bytes of input  $3 the script. The input is held in this shell and piped on: it never lies on the disk.
+START = (
+    STATE
+    + """\
+umask 077
+command -v flock >/dev/null && command -v setsid >/dev/null || { echo "no flock or setsid: install util-linux" >&2; exit 1; }
+mkdir -p -- "$directory" && cd "$directory" || exit 1
+exec 8<.
+tries=0
+until flock -n 8; do tries=$((tries + 1)); [ $tries -lt 200 ] || { echo "another start of it hangs" >&2; exit 1; }; sleep 0.1; done
+look
+[ "$status" = absent ] || [ "$status" = died ] || exit 0
 input=$(cat; echo x)
 input=${input%x}
-[ "${#input}" -eq "$2" ] || { echo "the input did not arrive whole" >&2; exit 1; }
-if [ "$2" -gt 0 ]; then
-    { printf %s "$input" | setsid ./script >log 2>&1; } >/dev/null 2>&1 &
-else
-    setsid ./script </dev/null >log 2>&1 &
+[ "${#input}" -eq "$2" ] || { echo "its input did not arrive whole" >&2; exit 1; }
+rm -f pid exit log
+printf '%s\\n' "$3" >script
+if [ "$2" -gt 0 ]; then { printf %s "$input" | setsid sh ./script >log 2>&1; } >/dev/null 2>&1 &
+else setsid sh ./script </dev/null >log 2>&1 &
 fi
 tries=0
-until [ -e pid ]; do tries=$((tries + 1)); [ $tries -lt 200 ] || { echo "it did not start" >&2; exit 1; }; sleep 0.02; done
+until [ -e pid ]; do tries=$((tries + 1)); [ $tries -lt 500 ] || { echo "it did not start" >&2; exit 1; }; sleep 0.02; done
 """
 )
 
@@ -157,10 +156,10 @@ def checked(name: str) -> str:
 
 def start(name: str, command: Command) -> Command:
     """`Host.start_detached`. The command's own `timeout_seconds` does not count: whoever follows it decides when it is enough."""
-    body = START.replace("@NAME@", checked(name)).replace("@COMMAND@", command.text)
     stdin: Text = command.stdin if command.stdin is not None else ""
     size = str(len(text_value(stdin).encode()))
-    return replace(script(body, name, size, user=command.user, stdin=stdin), timeout_seconds=30.0)
+    runner = RUNNER.replace("@COMMAND@", command.text)
+    return replace(script(START, checked(name), size, runner, user=command.user, stdin=stdin), timeout_seconds=45.0)
 
 
 def state(name: str, user: str) -> Command:

@@ -84,7 +84,7 @@ def become(login: str, user: str, token: str, has_password: bool) -> str:
             f"if command -v runuser >/dev/null; then runuser -s /bin/sh {user} -c {{inner}}\n"
             f"else su -s /bin/sh {user} -c {{inner}}; fi"
         )
-    asking = f"-S -p {token}?" if has_password else "-n"
+    asking = f"-S -p '{token}?'" if has_password else "-n"
     return f"LC_ALL=C sudo {asking} -H -u {user} -- /bin/sh -c {{inner}}"
 
 

@@ -121,11 +121,16 @@ class Host:
         user, _, group = action.owner.partition(":")
         result = self.run(files.write(action, user, group), check=False)
         if result.exit_code == files.NEEDS_ROOT and user != "root":
-            result = self.run(files.write(action, "root", group), check=False)
+            try:
+                result = self.run(files.write(action, "root", group), check=False)
+            except CannotBecome as error:
+                raise self._not_written(action, f"{last_line(result.stderr)} by {user}; {error.message}", error.mend) from error
         if result.exit_code != 0:
-            said = last_line(result.stderr) or f"exit code {result.exit_code}"
-            raise HostError(f"{self.name}: {action.path} could not be written: {said}", self.name, "The file is as it was before")
+            raise self._not_written(action, last_line(result.stderr) or f"exit code {result.exit_code}")
         return result.stdout.strip() != files.SAME
+
+    def _not_written(self, action: WriteFile, said: str, mend: str = "The file is as it was before") -> HostError:
+        return HostError(f"{self.name}: {action.path} could not be written: {said}", self.name, mend)
 
     def read(self, path: str, user: str = "", limit_bytes: int = 1 << 20) -> bytes:
         answer = self._answer(files.read(path, user, limit_bytes))
@@ -217,8 +222,10 @@ class Host:
                     talk.say(password.value.encode() + b"\n")
             exchange.end()
         except TimedOut:
+            talk.close()
             raise self._timed_out(command, exchange, begun, started) from None
         except TooLong:
+            talk.close()
             self._end(command, exchange)
             raise OutputTooLong(
                 f"{self.name}: {brief(command.shown)} printed more than {OUTPUT_LIMIT_BYTES >> 20} MiB and was ended", self.name
@@ -299,6 +306,8 @@ class Host:
                 + (f": {said}" if said else ""),
                 self.name, f"Give the account a shell: usermod -s /bin/sh {self.access.user}",
             )  # fmt: skip
+        if command.user in ("", self.access.user):
+            return HostError(f"{self.name}: {brief(command.shown)} could not be begun: {said or talk.exit_code}", self.name)
         return self._cannot_become(command.user, said, exchange.prompts)
 
     def _cannot_become(self, user: str, said: str, prompts: int) -> HostError:

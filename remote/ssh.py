@@ -157,7 +157,9 @@ def in_plain_words(error: Exception, access: Access, name: str, timeout_seconds:
         case paramiko.BadHostKeyException():
             pinned, offered = (HostKey.of_blob(key.get_name(), key.asbytes()) for key in (error.expected_key, error.key))
             return HostKeyChanged(name, access.place, pinned, offered)
-        case paramiko.AuthenticationException():
+        case paramiko.AuthenticationException() if "timeout" in str(error).lower():
+            return no_session("timeout", who, name, timeout_seconds)
+        case paramiko.AuthenticationException() | paramiko.SSHException(args=("No authentication methods available",)):
             return authentication_refused(access, name)
         case ChannelException():
             return HostUnreachable(
@@ -166,12 +168,14 @@ def in_plain_words(error: Exception, access: Access, name: str, timeout_seconds:
             )  # fmt: skip
         case socket.gaierror():
             return HostUnreachable(
-                f"the name {access.host} cannot be resolved", name, f"Check it: getent hosts {access.host}", "dns"
+                f"{name}: the name {access.host} cannot be resolved", name, f"Check it: getent hosts {access.host}", "dns"
             )
         case TimeoutError():
             return no_answer(who, name, timeout_seconds)
         case NoValidConnectionsError():
             return not_connected(next(iter(error.errors.values())), who, name)  # type: ignore[arg-type]
+        case ConnectionResetError() | BrokenPipeError():
+            return no_session(error.strerror or "", who, name, timeout_seconds)
         case OSError():
             return not_connected(error, who, name)
         case EOFError() | paramiko.SSHException():
