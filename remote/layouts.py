@@ -8,7 +8,7 @@ a shell.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -77,7 +77,7 @@ class Layout:
         for name in ("bin_directory", "data_directory", "config_directory", "wal_archive_directory", "log_file", "service"):
             values[name] = given.get(name) or getattr(self, name).format(**values)
         commands = {
-            f"{verb}_command": given.get(f"{verb}_command") or shlex.join(word.format(**values) for word in getattr(self, verb))
+            f"{verb}_command": given.get(f"{verb}_command") or command_line(word.format(**values) for word in getattr(self, verb))
             for verb in ("start", "stop", "restart")
         }
         del values["major"], values["mode"]
@@ -146,6 +146,11 @@ LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (DEBIAN, RHEL, C
 
 _DEBIAN_LIKE = {"debian", "ubuntu", "raspbian", "linuxmint", "devuan"}
 _RHEL_LIKE = {"rhel", "centos", "rocky", "almalinux", "ol", "fedora", "amzn"}
+
+
+def command_line(words_of_it: Iterable[str]) -> str:
+    """Words as a line that `words` takes apart again; the place for the stop mode stays readable."""
+    return shlex.join(words_of_it).replace("'{mode}'", "{mode}")
 
 
 def words(command: str, mode: str = "fast") -> tuple[str, ...]:
@@ -219,6 +224,6 @@ def _debian_commands(debian_cluster: str) -> dict[str, str]:
     if name == "main":
         return {}
     return {"service": f"postgresql@{major}-{name}"} | {
-        f"{verb}_command": shlex.join(name if word == "main" else word for word in layout_words).replace("{major}", major)
+        f"{verb}_command": command_line({"main": name, "{major}": major}.get(word, word) for word in layout_words)
         for verb, layout_words in (("start", DEBIAN.start), ("stop", DEBIAN.stop), ("restart", DEBIAN.restart))
     }

@@ -23,7 +23,8 @@ me=$(id -un)
 has() { command -v "$1" >/dev/null; }
 wants() { case $sections in ,|*,"$1",*) return 0 ;; esac; return 1; }
 
-if has base64; then encoded() { base64 | tr -d '\n'; }
+if base64 -w0 </dev/null 2>/dev/null; then encoded() { base64 -w0; }
+elif has base64; then encoded() { base64 | tr -d '\n'; }
 else encoded() { od -An -v -tx1 | tr -d ' \n' | sed 's/^/0x/'; }; fi
 if has timeout; then
     psql_limit='timeout 6'
@@ -33,16 +34,21 @@ else
     within() { shift; "$@"; }
 fi
 
-row() { # key, fields
-    line=$1
-    shift
+fields() { # fields → $line
+    line=
     for each; do
         case $each in
         *["$NL$TAB$CR"]*) line=$line$TAB+$(printf %s "$each" | encoded) ;;
         *) line=$line$TAB:$each ;;
         esac
     done
-    printf '%s\n' "$line"
+}
+
+row() { # key, fields
+    row_key=$1
+    shift
+    fields "$@"
+    printf '%s%s\n' "$row_key" "$line"
 }
 
 # conninfo passwords never leave the host: the plain forms are masked, of an unusual one the rest of its line
@@ -59,8 +65,8 @@ text() { # key, path, fields
     key=$1 file=$2
     shift 2
     [ -f "$file" ] && [ -r "$file" ] || return 1
-    row "$key" "$file" "$@" | tr -d '\n'
-    printf '\t+%s\n' "$(head -c 65536 <"$file" | masked | encoded)"
+    fields "$file" "$@"
+    printf '%s%s\t+%s\n' "$key" "$line" "$(head -c 65536 <"$file" | masked | encoded)"
 }
 
 as_owner() { # account, command
@@ -126,7 +132,14 @@ look_host() {
     tools=
     for tool in rsync flock setsid setpriv runuser tar zstd lz4 gzip ssh ssh-keygen sudo restorecon nft iptables python3 perl bash nc timeout base64 \
         sha256sum sync systemctl pg_ctlcluster pg_createcluster psql; do
-        has "$tool" && tools="$tools$tool=$(command -v "$tool")$NL"
+        IFS=:
+        for directory in $PATH; do
+            if [ -x "$directory/$tool" ]; then
+                tools=$tools$tool=$directory/$tool$NL
+                break
+            fi
+        done
+        unset IFS
     done
     row tools "$tools"
 }
@@ -387,7 +400,7 @@ look_config() {
     text hba_file "$hba" || row hba_file "$hba"
     base=${config%/*}
     while IFS= read -r line; do
-        case $line in /*) ;; *) line=$base/$line ;; esac
+        case $line in '') continue ;; /*) ;; *) line=$base/$line ;; esac
         if [ -d "$line" ]; then globbed "$line/*.conf"; else found=$line; fi
         while IFS= read -r file; do [ -n "$file" ] && text included_file "$file"; done <<FOUND
 $found

@@ -355,7 +355,7 @@ def _key(major: str) -> tuple[int, int]:
 @cache
 def of(major: str) -> Version:
     """The version of a major such as "15" or "9.6". A newer one is taken for the newest; an older one is refused."""
-    if not re.fullmatch(r"9\.\d|\d{1,3}", major):
+    if not re.fullmatch(r"\d\.\d|\d{2,3}", major):
         raise UnknownVersion(f"{major!r} is not a major version of PostgreSQL such as 15 or 9.6")
     if _key(major) < _key(MAJORS[-1]):
         raise UnknownVersion(f"PostgreSQL {major} has no streaming replication: pgpanel works with {MAJORS[-1]} and later")
