@@ -6,7 +6,7 @@ import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from lab.host import Host
 from lab.layouts import ClusterOptions, Layout, Places
@@ -16,19 +16,47 @@ if TYPE_CHECKING:
     from lab.lab import Lab
 
 
+class HostWishes(TypedDict, total=False):
+    """HostOptions, as keywords of `Lab.up`."""
+
+    layout: str | None
+    ssh_port: int | None
+    pg_port: int | None
+    data_directory: str | None
+    disk_mb: int | None
+    create: bool
+    autostart: bool
+    password_login: bool
+    checksums: bool
+    fsync: bool
+
+
 @dataclass(frozen=True)
 class HostOptions:
-    """What `Lab.up` was asked for; None means: as is usual with this backend."""
+    """What a host is to be like. None means: as is usual with the backend.
 
+    With the processes backend the layout is always "custom" and the usual ports are high ones of the host's own.
+    """
+
+    #: "debian" (usual), "cocca" or "custom"
     layout: str | None = None
+    #: 22
     ssh_port: int | None = None
+    #: 5432
     pg_port: int | None = None
+    #: another than the layout's; spaces are allowed
     data_directory: str | None = None
+    #: a disk of its own, which can be filled; else it shares the machine's
     disk_mb: int | None = None
+    #: False leaves the host bare: PostgreSQL's programs are there, no cluster
     create: bool = True
+    #: whether PostgreSQL starts when the host boots
     autostart: bool = True
+    #: whether `ops` may also log in by password (Lab.keys.password)
     password_login: bool = False
+    #: initdb --data-checksums; else as the version does by default (on from 18)
     checksums: bool = False
+    #: off by default: a host that is killed keeps what was written
     fsync: bool = False
 
 

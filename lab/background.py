@@ -16,7 +16,8 @@ def start(directory: Path, name: str, module: str, arguments: list[str], pgpass:
     """Run `python -m module arguments`; its output goes to NAME.log. Ends an earlier one of that name."""
     directory.mkdir(exist_ok=True)
     end(directory, name)
-    environment = os.environ | {"PGPASSFILE": str(pgpass), "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    search = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PGPASSFILE": str(pgpass), "PYTHONPATH": search, "PYTHONUNBUFFERED": "1"}
     log = directory / f"{name}.log"
     log.unlink(missing_ok=True)
     identity = start_apart([sys.executable, "-m", module, *arguments], log, environment)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from lab import machine, postgres_builds
+from lab.backend import HostWishes
 from lab.errors import LabError
 from lab.host import Host
 from lab.lab import Lab, labs_directory
@@ -32,9 +33,10 @@ def _up(options: argparse.Namespace) -> None:
     wanted = [f"h{number}" for number in range(1, options.count + 1)]
     fresh = [name for name in wanted if name not in lab.hosts]
     with_cluster = [name for name in fresh if options.clusters is None or wanted.index(name) < options.clusters]
-    alike = {"postgres": options.postgres, "layout": options.layout, "disk_mb": options.disk_mb}
-    lab.up_all(with_cluster, **alike)
-    lab.up_all([name for name in fresh if name not in with_cluster], create=False, **alike)
+    alike: HostWishes = {"layout": options.layout, "disk_mb": options.disk_mb}
+    lab.up_all(with_cluster, options.postgres, **alike)
+    bare: HostWishes = {**alike, "create": False}
+    lab.up_all([name for name in fresh if name not in with_cluster], options.postgres, **bare)
     for name in wanted:
         lab[name].start()
     _list_lab(lab)
@@ -122,7 +124,7 @@ def _fetch(options: argparse.Namespace) -> None:
 def _install(_options: argparse.Namespace) -> None:
     installed = machine.install()
     print(f"installed {' '.join(installed)}" if installed else "nothing is missing")
-    refused = machine.namespaces_refused()
+    refused = machine.namespaces_refused(labs_directory())
     print("hosts will be made of namespaces" if refused is None else f"hosts will be plain processes: {refused}")
 
 

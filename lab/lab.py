@@ -9,10 +9,10 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from lab import background, machine, postgres_builds, subnets
-from lab.backend import Backend, HostOptions
+from lab.backend import Backend, HostOptions, HostWishes
 from lab.errors import LabError, NotPossibleHere
 from lab.host import Host, HostRecord
 from lab.keys import LabKeys
@@ -43,7 +43,7 @@ class Lab:
 
     def __init__(self, name: str = "demo", backend: str = "auto", directory: Path | None = None, *, keep: bool = False) -> None:
         self._at(name, directory)
-        chosen = _choose_backend(backend)
+        chosen = _choose_backend(backend, self.directory.parent)
         with subnets.machine_lock():
             _sweep_orphans()
             _clear_the_way(self.directory)
@@ -109,27 +109,14 @@ class Lab:
 
     # --- hosts ---------------------------------------------------------------------------------------------------
 
-    def up(self, name: str, postgres: str = "15", **options: Any) -> Host:
-        """Make and boot a host. `postgres`: a major version or the absolute prefix of any build. Options:
+    def up(self, name: str, postgres: str = "15", **wishes: Unpack[HostWishes]) -> Host:
+        """Make and boot a host, with a cluster unless `create=False`. `postgres` is a major version or the absolute
+        prefix of any build; for the rest see HostOptions."""
+        return self._make(self._reserve(name, postgres, HostOptions(**wishes)))
 
-        layout           "debian" (the usual one), "cocca" or "custom"
-        ssh_port         22
-        pg_port          5432
-        data_directory   another than the layout's; spaces are allowed
-        disk_mb          a disk of its own, which can be filled; else the machine's
-        create           False leaves it bare: PostgreSQL's programs are there, no cluster
-        autostart        whether PostgreSQL starts when the host boots
-        password_login   ops may log in by password (`lab.keys.password`) too
-        checksums        initdb --data-checksums; else as the version does by default
-        fsync            off by default: a host that is killed keeps what was written
-
-        With the processes backend the layout is always "custom" and the ports are high ones of its own.
-        """
-        return self._make(self._reserve(name, postgres, HostOptions(**options)))
-
-    def up_all(self, names: Sequence[str], postgres: str = "15", **options: Any) -> list[Host]:
+    def up_all(self, names: Sequence[str], postgres: str = "15", **wishes: Unpack[HostWishes]) -> list[Host]:
         """Several hosts alike, side by side; addresses in the order of the names."""
-        reserved = [self._reserve(name, postgres, HostOptions(**options)) for name in names]
+        reserved = [self._reserve(name, postgres, HostOptions(**wishes)) for name in names]
         with ThreadPoolExecutor() as pool:
             return list(pool.map(self._make, reserved))
 
@@ -189,11 +176,12 @@ class Lab:
     def down(self) -> None:
         """Everything of this lab is gone: processes, network, disks."""
         background.end_all(self.background_directory)
-        for host in self.hosts.values():
-            host.kill()
-        self._backend.remove()
+        if subnets.taken().get(self.number) == self.directory:  # else the machine has booted since: it is another's
+            for host in self.hosts.values():
+                host.kill()
+            self._backend.remove()
+            subnets.give_back(self.number)
         shutil.rmtree(self.directory)
-        subnets.give_back(self.number)
 
     # --- clients -------------------------------------------------------------------------------------------------
 
@@ -222,8 +210,12 @@ class Lab:
         return build_pair(self, primary, standby, postgres, registry_rows)
 
 
-def _choose_backend(wanted: str) -> str:
-    refused = machine.namespaces_refused()
+def _choose_backend(wanted: str, disks: Path) -> str:
+    if wanted not in ("auto", *BACKENDS):
+        raise LabError(f"no backend {wanted!r}; there are: auto, {', '.join(BACKENDS)}")
+    if wanted == Processes.name:
+        return wanted
+    refused = machine.namespaces_refused(disks)
     if wanted == "auto":
         return "namespaces" if refused is None else "processes"
     if wanted == "namespaces" and refused is not None:

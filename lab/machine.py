@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from lab.errors import MissingOnMachine
@@ -93,18 +93,16 @@ apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"
 """
 
 
-@functools.cache
-def namespaces_refused() -> str | None:
-    """Why hosts cannot be made of namespaces here; None where they can."""
+def namespaces_refused(directory: Path) -> str | None:
+    """Why hosts with their disks below `directory` cannot be made of namespaces; None where they can. Tries it."""
     if os.geteuid() != 0:
         return "namespaces with a disk of their own need root"
-    unshare = shutil.which("unshare", path=PATH)
-    if unshare is None:
-        return "unshare is missing (package util-linux)"
-    tried = subprocess.run(
-        [unshare, "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "mount", "-t", "tmpfs", "none", "/mnt"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return None if tried.returncode == 0 else tried.stderr.strip() or "unshare is refused"
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".probe-", dir=directory) as probe:
+        for part in ("upper", "work", "root"):
+            Path(probe, part).mkdir()
+        overlay = f"lowerdir=/,upperdir={probe}/upper,workdir={probe}/work"
+        apart = [program("unshare"), "--mount", "--uts", "--ipc", "--net", "--pid", "--fork"]
+        mount = ["mount", "-t", "overlay", "probe", "-o", overlay, f"{probe}/root"]
+        tried = subprocess.run([*apart, *mount], capture_output=True, text=True, check=False)
+    return None if tried.returncode == 0 else " ".join(tried.stderr.split()) or "unshare is refused"

@@ -31,7 +31,6 @@ from lab.process_identity import ProcessIdentity, parse_identity, start_apart
 
 IS_ROOT = os.geteuid() == 0
 USER = pwd.getpwuid(os.geteuid()).pw_name
-REPOSITORY = Path(__file__).resolve().parent.parent
 SSHD_CONFIG = """\
 ListenAddress {ip}
 Port {port}
@@ -208,8 +207,9 @@ class ProcessHost(Host):
         if self.is_up():
             return
         sshd = [machine.program("sshd"), "-D", "-e", "-f", str(self.directory / "sshd_config")]
-        supervisor = [sys.executable, "-m", "lab.supervisor", str(self.directory / "boot"), *sshd]
-        environment = {"PATH": machine.PATH, "LANG": "C.UTF-8", "PYTHONPATH": str(REPOSITORY)}
+        program = str(Path(__file__).with_name("supervisor.py"))
+        supervisor = [sys.executable, "-I", program, str(self.directory / "boot"), *sshd]
+        environment = {"PATH": machine.PATH, "LANG": "C.UTF-8"}
         identity = start_apart(supervisor, self.directory / "console.log", environment)
         (self.directory / "pid").write_text(str(identity))
         self.wait_ssh()

@@ -1,6 +1,6 @@
 """The first process of a host made of plain processes: everything that starts in the host stays below it.
 
-`python -m lab.supervisor BOOT_SCRIPT SSHD ARGUMENTS…`. As a child subreaper it becomes the parent of whatever daemonises
+`python supervisor.py BOOT_SCRIPT SSHD ARGUMENTS…`. As a child subreaper it becomes the parent of whatever daemonises
 (a postmaster, a detached copy), so that the host's processes are its descendants, and nobody else's. It ends when the
 last of them has ended and has been reaped: a zombie would still count as a running postmaster.
 """

@@ -123,7 +123,7 @@ class _Session:
                     at = self._commit(connection, number)
                 except psycopg2.Error as error:
                     said = str(error).strip() or repr(error)
-                    self.errors[said.splitlines()[-1].strip()[-100:]] += 1
+                    self.errors[said.splitlines()[0][:150]] += 1
                     if connection is not None:
                         connection.close()
                         connection = None
