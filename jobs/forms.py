@@ -161,7 +161,8 @@ def disks(cluster: Cluster) -> list[dict[str, str]]:
         if mount and postgres:
             found.append({
                 "node": node.name, "mount": mount.path, "free": bytes_shown(mount.free_bytes),
-                "size": bytes_shown(mount.size_bytes), "data": bytes_shown(postgres.size_bytes), "wal": bytes_shown(postgres.wal_bytes),
+                "size": bytes_shown(mount.size_bytes), "data": bytes_shown(postgres.size_bytes),
+                "wal": bytes_shown(postgres.wal_bytes),
             })  # fmt: skip
     return found
 

@@ -88,7 +88,7 @@ def job_start(job: Job, plan_hash: str, by: User | None, started_from: str) -> J
     try:
         with transaction.atomic():
             started = Job.objects.filter(pk=job.pk, status=Status.PLANNED, plan_hash=plan_hash).update(
-                status=Status.QUEUED, queued_at=now, started_by=by, started_from=started_from[:60]
+                status=Status.QUEUED, queued_at=now, enqueued_at=None, started_by=by, started_from=started_from[:60]
             )
     except IntegrityError:
         raise ClusterBusy(_active(job)) from None

@@ -141,7 +141,7 @@ class Walk:
                 self.sight.touched()
             output = self.actor.run(row, actions)
             if step.note:
-                self.sight.notes[step.note] = output.strip()
+                self.sight.notes[step.note] = self.log.redactor.text(output.strip())
                 self.claim.update(notes=self.sight.notes)
             self._verify(step)
         except (Failed, HostError, NodeUnreachable) as error:
