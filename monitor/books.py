@@ -76,7 +76,7 @@ def state_of(node: NodeReport) -> dict[str, Any]:
     """The columns of NodeState."""
     sight = node.sight
     common: dict[str, Any] = {
-        "tried_at": _moment(node.tried_at) if node.tried_at else None, "is_reachable": bool(sight and node.unseen is None),
+        "tried_at": _moment(node.tried_at) if node.tried_at else None, "is_reachable": is_reachable(node),
         "error": node.unseen.message if node.unseen else "", "sample": details_of(node),
     }  # fmt: skip
     if sight is None:
@@ -86,6 +86,13 @@ def state_of(node: NodeReport) -> dict[str, Any]:
         "current_lsn": sight.current_lsn, "receive_lsn": sight.receive_lsn, "replay_lsn": sight.replay_lsn,
         "follows": sight.receiver.follows if sight.receiver else "",
     }  # fmt: skip
+
+
+def is_reachable(node: NodeReport) -> bool:
+    """A server that ran and does not answer now is not reachable; a host where none was ever seen is, as soon as it answers."""
+    if node.unseen is None:
+        return node.sight is not None
+    return node.sight is None and node.unseen.host_answers
 
 
 def details_of(node: NodeReport) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class StandbyLook:
 class Lag:
     """Bytes and seconds behind the primary; None = not known.
 
+    flush_seconds: the writes of how long are not on the standby's disk: what would be lost (replay only has to be waited for).
     is_bound: `replay_seconds` is at least that much. eta_seconds: until caught up, while catching up and an end is in sight.
     primary_at, standby_at: when the two positions were read: values of different moments say so.
     """
@@ -70,6 +71,7 @@ class Lag:
     flush_bytes: int | None = None
     replay_bytes: int | None = None
     replay_seconds: float | None = None
+    flush_seconds: float | None = None
     is_bound: bool = False
     eta_seconds: float | None = None
     primary_at: float | None = None
@@ -121,6 +123,7 @@ def _measured(history: History, look: StandbyLook, now: float, interval_seconds:
         write_bytes=_behind(primary.lsn, look.write_lsn),
         flush_bytes=_behind(primary.lsn, look.flush_lsn),
         replay_bytes=_behind(primary.lsn, look.replay_lsn),
+        flush_seconds=_seconds_past(history, look.flush_lsn, primary.at),
     )
     if look.replay_lsn is None:
         return lag
@@ -128,7 +131,7 @@ def _measured(history: History, look: StandbyLook, now: float, interval_seconds:
     if passed is None:
         is_moving = now - (history.idle_since() or 0.0) < SILENT_SECONDS
         return replace(lag, replay_seconds=measured_seconds if is_moving and measured_seconds is not None else 0.0)
-    seconds = max(0.0, primary.at - passed.at)  # not `now`: of a primary that is gone, what it had written at its last sight
+    seconds = _seconds_past(history, look.replay_lsn, primary.at) or 0.0
     if measured_seconds is not None and max(seconds, measured_seconds) < 2 * interval_seconds:
         seconds = measured_seconds
     return replace(lag, replay_seconds=seconds, is_bound=passed.is_bound)
@@ -171,6 +174,14 @@ def _moving(lag: Lag, history: History, looks: Sequence[StandbyLook]) -> Lag:
     eta_seconds, is_measured = _eta(lag.replay_bytes, history, looks)
     reason: Reason = "falling-behind" if is_measured and eta_seconds is None else ""
     return replace(lag, state="catching-up", eta_seconds=eta_seconds, reason=reason)
+
+
+def _seconds_past(history: History, lsn: int | None, primary_at: float) -> float | None:
+    """Not until now: of a primary that is gone it counts what it had written when it was last seen."""
+    if lsn is None:
+        return None
+    passed = history.passed(lsn)
+    return max(0.0, primary_at - passed.at) if passed else 0.0
 
 
 def _behind(primary_lsn: int, lsn: int | None) -> int | None:

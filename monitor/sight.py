@@ -60,8 +60,13 @@ class Sight:
 @dataclass(frozen=True)
 class Unseen:
     """cause: "refused" | "timeout" | "no-role" (the monitoring role cannot log in) | "starting" | "stopped" (the host answers,
-    PostgreSQL does not) | "ssh" (nor does SSH) | "other"."""
+    PostgreSQL does not) | "no-hot-standby" | "ssh-…" (SSH does not work either, and why) | "other"."""
 
     at: float
     cause: str
     message: str
+
+    @property
+    def host_answers(self) -> bool:
+        """The host is there; its PostgreSQL is not, or does not let the panel in."""
+        return self.cause in ("refused", "no-role", "starting", "stopped", "no-hot-standby", "other")

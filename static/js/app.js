@@ -6,6 +6,7 @@ import "./forms.js";
 const PARTS = [
   ["[data-log]", () => import("./log.js")],
   ["[data-lag-chart]", () => import("./chart.js")],
+  ["[data-watch]", () => import("./watch.js")],
   ["progress[data-progress]", () => import("./progress.js")],
 ];
 

@@ -1,0 +1,62 @@
+"""Pieces of the cluster's and the fleet's pages: drawing, numbers, chart. Everything stands on what the collector stored."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from clusters.models import Cluster
+from clusters.rights import cluster_or_404
+from monitor.loss import losses_of
+from monitor.series import series_of, spark_of
+from monitor.standing import standing_of
+from monitor.topology import tall, wide
+
+RANGES = {"1m": 60, "1h": 3600}
+
+
+def _cluster(request: HttpRequest, name: str) -> Cluster:
+    return cluster_or_404(request.user, name)
+
+
+@require_GET
+def topology(request: HttpRequest, cluster: str) -> HttpResponse:
+    standing = standing_of(_cluster(request, cluster))
+    drawings = [("wide", wide(standing.nodes)), ("tall", tall(standing.nodes))]
+    return render(request, "monitor/topology.html", {"standing": standing, "cluster": standing.cluster, "drawings": drawings})
+
+
+@require_GET
+def nodes(request: HttpRequest, cluster: str) -> HttpResponse:
+    standing = standing_of(_cluster(request, cluster))
+    return render(request, "monitor/nodes.html", {"standing": standing, "cluster": standing.cluster})
+
+
+@require_GET
+def if_died(request: HttpRequest, cluster: str) -> HttpResponse:
+    standing = standing_of(_cluster(request, cluster))
+    context = {"standing": standing, "cluster": standing.cluster, "losses": losses_of(standing)}
+    return render(request, "monitor/if_died.html", context)
+
+
+@require_GET
+def card(request: HttpRequest, cluster: str) -> HttpResponse:
+    standing = standing_of(_cluster(request, cluster))
+    return render(
+        request, "monitor/card.html", {"standing": standing, "cluster": standing.cluster, "spark": spark_of(standing.cluster)}
+    )
+
+
+@require_GET
+def lag_chart(request: HttpRequest, cluster: str) -> HttpResponse:
+    return render(request, "monitor/lag_chart.html", {"cluster": _cluster(request, cluster)})
+
+
+@require_GET
+def lag_data(request: HttpRequest, cluster: str) -> HttpResponse:
+    """?seconds=60 or ?range=1m|1h."""
+    found = _cluster(request, cluster)
+    asked = request.GET.get("seconds", "")
+    seconds = int(asked) if asked.isdecimal() and len(asked) < 8 else RANGES.get(request.GET.get("range", ""), 60)
+    return JsonResponse(series_of(found, seconds))
