@@ -89,7 +89,7 @@ def age_shown(at: datetime | float | str | None) -> str:
     seconds = age_seconds(at)
     if seconds is None:
         return pgettext("age", "never")
-    return gettext("%(age)s ago") % {"age": seconds_shown(seconds)}
+    return gettext("%(age)s ago") % {"age": f"{seconds:.1f} s" if seconds < 0.0995 else seconds_shown(seconds)}
 
 
 @register.filter

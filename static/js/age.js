@@ -33,7 +33,7 @@ function tick() {
   for (const element of document.querySelectorAll("time[data-age], time[data-since]")) {
     const seconds = Math.max(0, (now - Date.parse(element.dateTime)) / 1000);
     if (Number.isNaN(seconds)) continue;
-    const shown = secondsShown(seconds < 10 ? Math.round(seconds * 10) / 10 : seconds);
+    const shown = seconds < 0.0995 ? "0.0 s" : secondsShown(seconds);
     const text = "since" in element.dataset ? shown : template.replace("{age}", shown);
     if (element.textContent !== text) element.textContent = text;
     if (element.dataset.staleAfter) element.classList.toggle("is-stale", seconds > Number(element.dataset.staleAfter));

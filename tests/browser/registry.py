@@ -26,34 +26,44 @@ BEHIND_LSN = (7 << 32) + 0x49684000
 DATA = "/var/lib/postgresql/15/main"
 ADDRESSES = {"pg1": "10.20.0.11", "pg2": "10.20.0.12", "pg3": "203.0.113.7"}
 GIB = 1 << 30
+CONF = "/etc/postgresql/15/main/postgresql.conf"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDl3kMeXmD7bqFqPRqDVwKXGRh6RmoqOXW0JqfEqc0pD"
+HBA = """local all all peer
+host all all 0.0.0.0/0 trust
+host replication pgpanel_replication 10.20.0.12/32 scram-sha-256
+"""
 
 
 def facts(name: str, replay_lsn: int = PRIMARY_LSN) -> Facts:
     is_primary = name == "pg1"
     settings = {
-        "wal_level": Setting("replica", source="configuration file", source_file="/etc/postgresql/15/main/postgresql.conf", source_line=761),
-        "max_wal_senders": Setting("12", source="configuration file", source_file="/etc/postgresql/15/main/postgresql.conf", source_line=762,
-                                   pending_restart=not is_primary),
+        "wal_level": Setting("replica", source="configuration file", source_file=CONF, source_line=761),
+        "max_wal_senders": Setting(
+            "12", source="configuration file", source_file=CONF, source_line=762, pending_restart=not is_primary
+        ),
         "shared_buffers": Setting("16384", unit="8kB", source="configuration file"),
-    }  # fmt: skip
+    }
+    slots = (Slot("pgpanel_pg2", "physical", True), Slot("pgpanel_pg3", "physical", True, held_bytes=1_288_490_188))
+    senders = (WalSender("pg2", "10.20.0.12", "streaming", "sync"), WalSender("pg3", "203.0.113.7", "streaming", "async"))
     postgres = Postgres(
         data_directory=DATA, owner="postgres", major="15", version="15.18", bin_directory="/usr/lib/postgresql/15/bin",
-        config_file="/etc/postgresql/15/main/postgresql.conf", hba_file="/etc/postgresql/15/main/pg_hba.conf", port=5432,
+        config_file=CONF, hba_file="/etc/postgresql/15/main/pg_hba.conf", port=5432,
         is_running=True, answers_sql=True, role="primary" if is_primary else "standby", timeline=7,
         current_lsn=PRIMARY_LSN if is_primary else 0, receive_lsn=0 if is_primary else PRIMARY_LSN,
         replay_lsn=0 if is_primary else replay_lsn, size_bytes=214 * GIB, wal_bytes=3 * GIB, settings=settings,
         control=Control("7431882201554318022", "in production", 7, PRIMARY_LSN, PRIMARY_LSN, "00000007000000070000004A"),
-        hba_text="local all all peer\nhost all all 0.0.0.0/0 trust\nhost replication pgpanel_replication 10.20.0.12/32 scram-sha-256\n",
-        slots=(Slot("pgpanel_pg2", "physical", True), Slot("pgpanel_pg3", "physical", True, held_bytes=1_288_490_188)) if is_primary else (),
-        senders=(WalSender("pg2", "10.20.0.12", "streaming", "sync"), WalSender("pg3", "203.0.113.7", "streaming", "async")) if is_primary else (),
+        hba_text=HBA,
+        slots=slots if is_primary else (), senders=senders if is_primary else (),
         receiver=None if is_primary else WalReceiver("streaming", "10.20.0.11", 5432, f"pgpanel_{name}", 7),
         archiver=Archiver(5120, 0, "000000070000000700000049"), debian_cluster="15/main", at_boot="auto",
     )  # fmt: skip
     return Facts(
         hostname=name, machine_id=f"{name}-4f2a", os_id="debian", os_version="12", kernel="6.1.0-28-amd64", architecture="x86_64",
-        cpu_count=8, memory_bytes=32 * GIB, addresses=(ADDRESSES[name],), login_user="root", can_become_root=True, can_become_owner=True,
+        cpu_count=8, memory_bytes=32 * GIB, addresses=(ADDRESSES[name],), login_user="root", can_become_root=True,
+        can_become_owner=True,
         clock_skew_seconds=0.004, is_systemd=True, glibc_version="2.36", tools={"rsync": "3.2.7", "pg_rewind": "15.18"},
-        mounts=(Mount("/", "/dev/vda1", "ext4", 40 * GIB, 22 * GIB), Mount("/var/lib/postgresql", "/dev/vdb", "xfs", 500 * GIB, 240 * GIB)),
+        mounts=(Mount("/", "/dev/vda1", "ext4", 40 * GIB, 22 * GIB),
+                Mount("/var/lib/postgresql", "/dev/vdb", "xfs", 500 * GIB, 240 * GIB)),
         installations=(Installation("/usr/lib/postgresql/15/bin", "15", "15.18"),), clusters=(postgres,), elapsed_ms=180,
     )  # fmt: skip
 
@@ -64,11 +74,11 @@ def cluster(name: str = "registry-prod", nodes: tuple[str, ...] = ("pg1", "pg2",
     found = models.Cluster.objects.create(name=name, description="Domains, contacts and hosts of the registry",
                                           system_identifier="7431882201554318022")  # fmt: skip
     key = models.Credential.objects.create(kind="ssh-key", label="panel's key", cluster=found, purpose="login", sealed="-",
-                                           public_part="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDl3kMeXmD7bqFqPRqDVwKXGRh6RmoqOXW0JqfEqc0pD")  # fmt: skip
+                                           public_part=KEY)  # fmt: skip
     for position, node_name in enumerate(nodes):
         node = models.Node.objects.create(
             cluster=found, name=node_name, ssh_host=ADDRESSES[node_name], node_address=ADDRESSES[node_name], credential=key,
-            postgres_major="15", position=position, host_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDl3kMeXmD7bqFqPRqDVwKXGRh6RmoqOXW0JqfEqc0pD",
+            postgres_major="15", position=position, host_key=KEY,
         )  # fmt: skip
         if is_seen:
             seen(node)
@@ -84,7 +94,8 @@ def seen(node: Any, **more: Any) -> Any:
         "tried_at": now, "seen_at": now, "facts_at": now - timedelta(minutes=3), "is_reachable": True, "is_writable": is_primary,
         "role": "primary" if is_primary else "standby", "timeline": 7, "current_lsn": PRIMARY_LSN if is_primary else 0,
         "receive_lsn": 0 if is_primary else PRIMARY_LSN, "replay_lsn": 0 if is_primary else replay_lsn,
-        "follows": "" if is_primary else "10.20.0.11:5432", "facts": facts_to_json(facts(node.name, replay_lsn)), "sample": sample(node.name),
+        "follows": "" if is_primary else "10.20.0.11:5432", "facts": facts_to_json(facts(node.name, replay_lsn)),
+        "sample": sample(node.name),
     }  # fmt: skip
     return NodeState.objects.update_or_create(node=node, defaults=values | more)[0]
 

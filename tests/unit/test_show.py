@@ -70,7 +70,7 @@ def test_an_age_is_told_from_a_time_an_epoch_or_iso_text() -> None:
 
 
 def test_a_time_in_the_future_is_not_a_negative_age() -> None:
-    assert show.age_shown(timezone.now() + timedelta(seconds=30)) == "0 ms ago"
+    assert show.age_shown(timezone.now() + timedelta(seconds=30)) == "0.0 s ago"
 
 
 def test_what_was_never_seen_says_so() -> None:
