@@ -13,7 +13,31 @@ WORST_FIRST = ("broken", "stale", "idle", "streaming")
 
 def worst_of(nodes: Sequence[Node]) -> tuple[str, str]:
     """(word, sentence); ("streaming", "") where nothing is wrong."""
-    return next(_problems([(node.name, state_of(node)) for node in nodes]), ("streaming", ""))
+    return next(_problems([(node.name, _of_this_cluster(node)) for node in nodes]), ("streaming", ""))
+
+
+def is_bare(node: Node) -> bool:
+    """Has it no database cluster of this replication yet?"""
+    state = state_of(node)
+    return state is not None and state.seen_at is not None and (state.role == "unknown" or is_foreign(node))
+
+
+def is_foreign(node: Node) -> bool:
+    """Are its databases of another origin (the empty ones that a package makes, say)?"""
+    state, own = state_of(node), node.cluster.system_identifier
+    if state is None or not state.facts or not own:
+        return False
+    controls = [found.get("control") or {} for found in state.facts.get("clusters", [])]
+    identifiers = {control.get("system_identifier", "") for control in controls} - {""}
+    return bool(identifiers) and own not in identifiers
+
+
+def _of_this_cluster(node: Node) -> NodeState | None:
+    """The node's state, with the role of a foreign database cluster left out."""
+    state = state_of(node)
+    if state is not None and is_foreign(node):
+        state.role = "unknown"
+    return state
 
 
 def state_of(node: Node) -> NodeState | None:

@@ -17,6 +17,7 @@ from remote.config import parse_settings, setting_bytes
 from remote.facts import Postgres
 
 LEAST_KEPT_BYTES = 1 << 30
+RECOVERY_SETTINGS = ("trigger_file", "promote_trigger_file", "primary_conninfo", "restore_command", "archive_cleanup_command")
 LOCAL_ADDRESSES = ("127.0.0.1/32", "::1/128", "localhost", "samehost")
 
 
@@ -85,7 +86,7 @@ def dangers(seen: Sequence[Seen]) -> list[Danger]:
 
 def _server(seen: Seen, postgres: Postgres) -> Server:
     recovery = dict(parse_settings(postgres.recovery_text))
-    for name in ("trigger_file", "promote_trigger_file", "primary_conninfo", "restore_command"):
+    for name in RECOVERY_SETTINGS:
         setting = postgres.settings.get(name)
         if setting and setting.value:
             recovery.setdefault(name, setting.value)
@@ -251,12 +252,9 @@ def old_timeline(server: Server) -> Iterator[Danger]:
         )  # fmt: skip
 
 
-def no_checked_archive(server: Server) -> Iterator[Danger]:
-    if (
-        server.postgres.role == "standby"
-        and "archive_cleanup_command" not in server.recovery
-        and "/wals/" in server.recovery.get("restore_command", "")
-    ):
+def never_pruned(server: Server) -> Iterator[Danger]:
+    restores = "restore_command" in server.recovery
+    if server.postgres.role == "standby" and restores and "archive_cleanup_command" not in server.recovery:
         yield Danger(
             "archive.never_pruned", server.name, "warning", _("The archive on the standby is never pruned"),
             _("There is a restore_command, but no archive_cleanup_command."), _("Setup prunes it on every node."),
@@ -265,5 +263,5 @@ def no_checked_archive(server: Server) -> Iterator[Danger]:
 
 RULES: tuple[Rule, ...] = (
     trust, password_readable, trigger_for_everybody, archive_target, archiver_fails, slot_without_end, weak_passwords,
-    keeps_too_little, cannot_rewind, not_hot, old_timeline, no_checked_archive,
+    keeps_too_little, cannot_rewind, not_hot, old_timeline, never_pruned,
 )  # fmt: skip

@@ -309,7 +309,9 @@ def draft_finish(draft: Draft, cluster_name: str) -> tuple[Cluster, list[Node]]:
     in_the_way = draft_is_ready(draft)
     if in_the_way:
         raise DraftNotReady(in_the_way)
-    cluster = draft.cluster or services.cluster_create(cluster_name)
+    primary = next((each.postgres for each in seen_of(draft) if each.is_primary), None)
+    identifier = primary.system_identifier if primary else ""
+    cluster = draft.cluster or services.cluster_create(cluster_name, system_identifier=identifier)
     places = places_of(draft)
     nodes = [_node_of(draft, cluster, host, places) for host in draft.hosts.all()]
     made_key = draft.made_key

@@ -82,15 +82,16 @@ def remember_facts(node: Node, facts: Facts | Unreachable) -> None:
         )
         return
     postgres = facts.postgres(paths_of(node).data_directory)
-    now = timezone.now()
-    seen = {"tried_at": now, "seen_at": now, "is_reachable": True, "error": "", "facts": facts_to_json(facts), "facts_at": now}
-    NodeState.objects.update_or_create(node=node, defaults=seen | _state_of(postgres))
     if postgres:
         _pin(node, postgres)
+    now = timezone.now()
+    seen = {"tried_at": now, "seen_at": now, "is_reachable": True, "error": "", "facts": facts_to_json(facts), "facts_at": now}
+    NodeState.objects.update_or_create(node=node, defaults=seen | _state_of(node, postgres))
 
 
-def _state_of(postgres: Postgres | None) -> dict[str, Any]:
-    if postgres is None:
+def _state_of(node: Node, postgres: Postgres | None) -> dict[str, Any]:
+    """A database cluster of another origin (the empty one that a package makes, say) is not a member: its role is unknown."""
+    if postgres is None or not _is_of(node.cluster, postgres):
         return {"role": "unknown", "is_writable": None, "timeline": 0, "follows": ""}
     receiver = postgres.receiver
     return {
@@ -106,11 +107,16 @@ def _state_of(postgres: Postgres | None) -> dict[str, Any]:
 
 def _pin(node: Node, postgres: Postgres) -> None:
     """The major version follows the host; the system identifier is pinned once and never changed here."""
-    if postgres.major and postgres.major != node.postgres_major:
+    if postgres.major and postgres.major != node.postgres_major and _is_of(node.cluster, postgres):
         node.postgres_major = postgres.major
         node.save(update_fields=["postgres_major"])
-    if postgres.system_identifier:
-        Cluster.objects.filter(pk=node.cluster_id, system_identifier="").update(system_identifier=postgres.system_identifier)
+    if postgres.system_identifier and not node.cluster.system_identifier:
+        node.cluster.system_identifier = postgres.system_identifier
+        node.cluster.save(update_fields=["system_identifier"])
+
+
+def _is_of(cluster: Cluster, postgres: Postgres) -> bool:
+    return not postgres.system_identifier or postgres.system_identifier == cluster.system_identifier
 
 
 # -- what we have --------------------------------------------------------------------------------------------------------------

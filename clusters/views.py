@@ -29,7 +29,7 @@ ACTIVE_JOB = ("queued", "running")
 @require_GET
 def fleet(request: HttpRequest) -> HttpResponse:
     """All clusters that this person may see, the ones in trouble first; drafts to take up again."""
-    nodes = Prefetch("nodes", Node.objects.select_related("state"))
+    nodes = Prefetch("nodes", Node.objects.select_related("state", "cluster"))
     cards = [_card(cluster) for cluster in clusters_for(request.user).prefetch_related(nodes)]
     context = {
         "cards": sorted(cards, key=lambda card: (card["rank"], card["cluster"].name)),
@@ -54,13 +54,13 @@ def _card(cluster: Cluster) -> dict[str, Any]:
 @require_GET
 def detail(request: HttpRequest, name: str) -> HttpResponse:
     cluster = cluster_or_404(request.user, name)
-    nodes = list(cluster.nodes.select_related("state"))
+    nodes = list(cluster.nodes.select_related("state", "cluster"))
     word, problem = worst_of(nodes)
     primary = next((node for node in nodes if (state := state_of(node)) and state.role == "primary"), None)
     context = {
         "cluster": cluster, "nodes": nodes, "word": word, "problem": problem, "primary": primary,
         "connections": connections.strings(nodes, primary), "dangers": dangers.dangers(_seen(nodes)),
-        "bare": [node for node in nodes if (state := state_of(node)) and state.role == "unknown"],
+        "bare": [node for node in nodes if is_bare(node)],
     }  # fmt: skip
     return render(request, "clusters/detail.html", context | _rights(request, cluster))
 

@@ -321,5 +321,5 @@ def _onward(kind: str, cluster: Cluster, primary: str, names: list[str]) -> Http
     if not primary:  # a standby more: the primary is one of the nodes that were there before
         primary = cluster.nodes.filter(state__role="primary").values_list("name", flat=True).first() or ""
     query = [("cluster", cluster.name)] + ([("primary", primary)] if primary else [])
-    query += [("standby", name) for name in names if name != primary]
+    query += [("standbys", name) for name in names if name != primary]
     return redirect(f"{reverse('jobs:new', args=['setup'])}?{urlencode(query)}")

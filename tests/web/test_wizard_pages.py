@@ -111,7 +111,7 @@ def test_from_two_hosts_to_the_settings_page(browser, hosts):
     assert "/var/lib/postgresql/15/main" in page
     assert draft.hosts.get(name="pg1").is_primary
     answer = browser.post(f"/new/{draft.uuid}/found/", choice(draft))
-    assert answer["Location"] == "/jobs/new/setup/?cluster=registry&primary=pg1&standby=pg2"
+    assert answer["Location"] == "/jobs/new/setup/?cluster=registry&primary=pg1&standbys=pg2"
     cluster = Cluster.objects.get()
     first, second = cluster.nodes.all()
     assert (first.host_key, second.host_key) == tuple(HOST_KEYS[address].line for address in ("10.0.0.1", "10.0.0.2"))
@@ -239,7 +239,7 @@ def test_a_standby_is_added_to_a_cluster_that_is_there(browser, hosts):
     draft = Draft.objects.get()
     accept_all(browser, draft)
     answer = browser.post(f"/new/{draft.uuid}/found/", choice(draft, primary=""))
-    assert answer["Location"] == "/jobs/new/setup/?cluster=registry&primary=pg1&standby=pg2"
+    assert answer["Location"] == "/jobs/new/setup/?cluster=registry&primary=pg1&standbys=pg2"
 
 
 def test_a_cluster_found_elsewhere_than_its_layout_says_keeps_its_own_paths(browser, hosts):

@@ -155,6 +155,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{cluster.name}\t{nodes}")
 
     def show(self, cluster: Cluster) -> None:
+        cluster.refresh_from_db()
         self.stdout.write(f"{cluster.name}: system identifier {cluster.system_identifier or 'not known yet'}")
         for node in cluster.nodes.select_related("state"):
             self.stdout.write(_node_line(node))
