@@ -173,8 +173,10 @@ class Plan:
 class Kind(Protocol):
     """A job kind: one module in `jobs/kinds/` holds one frozen instance (`KIND`), listed in `jobs.kinds.KINDS`."""
 
-    name: str
-    label: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def label(self) -> str: ...
 
     def params(self, data: Mapping[str, Any]) -> Any:
         """Validated frozen dataclass from plain JSON; `ParamsError` names field and mend."""

@@ -1,0 +1,216 @@
+"""The scene of a job: who takes part, of which version, and where things lie on each host. Stable for the life of the job."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jobs.recipe import Brief, NodeSpec, World
+from remote import postgres, versions
+from remote.command import Command, Secret, Text, WriteFile, script, text_value
+from remote.facts import Facts, FactsRequest, PathFact, Postgres, Unreachable
+from remote.versions import Version
+
+SCRIPTS = Path(__file__).with_name("scripts")
+MARKER = "pgpanel.job"
+REPLACEABLE = "pgpanel.replaceable"
+"""Names the job that has proven that this directory may be moved aside."""
+USUAL_HOMES = ("/var/lib/postgresql", "/var/lib/pgsql", "/opt/cocca-8/postgresql", "/opt/cocca-8")
+
+
+def script_text(name: str) -> str:
+    return (SCRIPTS / name).read_text()
+
+
+def on_host(name: str, *arguments: str, **options: object) -> Command:
+    """One of `scripts/` as a command; what differs reaches it as arguments only."""
+    return script(script_text(name), *arguments, **options)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """members: every node that gets what is symmetric (keys, roles' lines, settings): primary, standbys, and `others`, nodes of the
+    cluster that already follow the primary and are not made by this job."""
+
+    brief: Brief
+    primary: NodeSpec
+    standbys: tuple[NodeSpec, ...]
+    others: tuple[NodeSpec, ...]
+    major: str
+    system_identifier: str
+    segment_bytes: int = 16 * 1024 * 1024
+    homes: Mapping[str, str] = field(default_factory=dict)
+    slots: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> Version:
+        return versions.of(self.major)
+
+    @property
+    def members(self) -> tuple[NodeSpec, ...]:
+        return (self.primary, *self.standbys, *self.others)
+
+    @property
+    def followers(self) -> tuple[NodeSpec, ...]:
+        return (*self.standbys, *self.others)
+
+    def peers(self, spec: NodeSpec) -> tuple[NodeSpec, ...]:
+        return tuple(member for member in self.members if member.name != spec.name)
+
+    def new_directory(self, spec: NodeSpec) -> str:
+        return f"{spec.data_directory}.new-{self.brief.job}"
+
+    def old_directory(self, spec: NodeSpec) -> str:
+        return f"{spec.data_directory}.old-{self.brief.job}"
+
+    def slot(self, spec: NodeSpec) -> str:
+        return slot_name(spec)
+
+    def secret(self, purpose: str) -> Secret:
+        return self.brief.secrets[purpose]
+
+
+def slot_name(spec: NodeSpec) -> str:
+    return f"pgpanel_{spec.name.replace('-', '_')}"
+
+
+def own_directory(spec: NodeSpec) -> str:
+    """What pgpanel keeps on a node for its database cluster: scripts, keys, password file. Beside the archived WAL, so that two clusters
+    of one account never share it."""
+    return f"{spec.wal_archive_directory}/.pgpanel"
+
+
+def own_file(spec: NodeSpec, name: str) -> str:
+    return f"{own_directory(spec)}/{name}"
+
+
+def scene_of(primary: str, standbys: Sequence[str], brief: Brief, world: World) -> Scene:
+    """Needs a primary that was seen (`checks` refuses before anything else when it was not)."""
+    spec = brief.nodes[primary]
+    found = postgres_of(world, spec)
+    control = found.control if found else None
+    identifier = control.system_identifier if control else brief.cluster_identifier
+    chosen = (primary, *standbys)
+    others = tuple(node for node in brief.nodes.values() if node.name not in chosen and is_standby_of(world, node, identifier))
+    return Scene(
+        brief=brief,
+        primary=spec,
+        standbys=tuple(brief.nodes[name] for name in standbys),
+        others=others,
+        major=found.major if found else "",
+        system_identifier=identifier,
+        segment_bytes=control.wal_segment_bytes if control else 16 * 1024 * 1024,
+        slots={node.name: slot for node in brief.nodes.values() if (slot := slot_in_use(world, node, identifier))},
+        homes={name: home_of(facts, brief.nodes[name]) for name, facts in world.nodes.items() if isinstance(facts, Facts)},
+    )
+
+
+def slot_in_use(world: World, spec: NodeSpec, identifier: str) -> str:
+    found = postgres_of(world, spec)
+    is_following = is_standby_of(world, spec, identifier)
+    return found.receiver.slot_name if found and found.receiver and is_following else ""
+
+
+def home_of(facts: Facts, spec: NodeSpec) -> str:
+    account = facts.accounts.get(spec.owner)
+    return account.home.rstrip("/") if account else ""
+
+
+def postgres_of(world: World, spec: NodeSpec) -> Postgres | None:
+    """None too for a host that does not answer: for what may be asked of any node."""
+    facts = world.nodes.get(spec.name)
+    return None if facts is None or isinstance(facts, Unreachable) else facts.postgres(spec.data_directory)
+
+
+def path_of(world: World, spec: NodeSpec, path: str) -> PathFact:
+    return world.facts(spec.name).paths.get(path, PathFact("missing"))
+
+
+def is_standby_of(world: World, spec: NodeSpec, identifier: str) -> bool:
+    found = postgres_of(world, spec)
+    return bool(found and found.role == "standby" and identifier and found.system_identifier == identifier)
+
+
+def marker_at(world: World, spec: NodeSpec, directory: str) -> str:
+    """The job that a finished copy in `directory` names, "" for none."""
+    return (path_of(world, spec, f"{directory}/{MARKER}").text or "").strip()
+
+
+def is_in_place(scene: Scene, world: World, spec: NodeSpec) -> bool:
+    """This job's finished copy is the data directory."""
+    return marker_at(world, spec, spec.data_directory) == scene.brief.job
+
+
+def is_established(scene: Scene, world: World, spec: NodeSpec) -> bool:
+    """A standby of this cluster that another job (or a person) made: it runs, or a finished copy of pgpanel's stands there stopped.
+
+    What this job itself has put there does not count: `is_in_place` tells of that.
+    """
+    found = postgres_of(world, spec)
+    if not found or not is_standby_of(world, spec, scene.system_identifier):
+        return False
+    marker = marker_at(world, spec, spec.data_directory)
+    return marker != scene.brief.job and (found.is_running or marker != "")
+
+
+def has_file(world: World, action: WriteFile, spec: NodeSpec) -> bool:
+    """Whether the file stands as the action would write it: text, owner and mode."""
+    found = path_of(world, spec, action.path)
+    wanted = text_value(action.text)
+    if found.kind != "file" or (found.mode and int(found.mode, 8) != int(action.mode, 8)):
+        return False
+    if found.owner and found.owner != action.owner.split(":")[0]:
+        return False
+    return found.digest == digest_of(wanted) if found.digest else found.text == wanted
+
+
+def digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def has_files(world: World, actions: Sequence[WriteFile], spec: NodeSpec) -> bool:
+    return all(has_file(world, action, spec) for action in actions)
+
+
+def is_new(scene: Scene, world: World, spec: NodeSpec) -> bool:
+    """This job makes its data directory, or has made it."""
+    return spec in scene.standbys and not is_established(scene, world, spec)
+
+
+def sql_on(world: World, spec: NodeSpec, sql: Text, mutates: bool = True) -> Command:
+    found = postgres_of(world, spec)
+    return postgres.psql(spec, sql, socket_directory=found.socket_directory if found else "", mutates=mutates)
+
+
+def as_permitted(world: World, spec: NodeSpec, command: Command) -> Command:
+    """Without root on the host, what root would do is tried as the owner (pg_ctlcluster, say, takes both)."""
+    return command if command.user != "root" or world.facts(spec.name).can_become_root else command.as_user(spec.owner)
+
+
+def request_of(brief: Brief, spec: NodeSpec, more_paths: Sequence[str] = ()) -> FactsRequest:
+    """What every kind here looks at on a node. Homes are guessed (facts tell them only afterwards): see `keys.authorized_path`."""
+    own = own_directory(spec)
+    new = f"{spec.data_directory}.new-{brief.job}"
+    homes = dict.fromkeys((*USUAL_HOMES, f"/home/{spec.owner}"))
+    paths = (
+        spec.data_directory, f"{spec.data_directory}/{MARKER}", f"{spec.data_directory}/postgresql.auto.conf",
+        f"{spec.data_directory}/recovery.conf", f"{spec.data_directory}/standby.signal",
+        f"{spec.data_directory}/{REPLACEABLE}", new, f"{new}/{MARKER}", f"{spec.data_directory}.old-{brief.job}",
+        spec.config_directory, *(f"{spec.config_directory}/{name}" for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf", "start.conf", "environment", "pg_ctl.conf")),
+        spec.wal_archive_directory, own,
+        *(f"{own}/{name}" for name in ("push", "receive", "settings", "targets", "known_hosts", "key", "pgpass", "roles", "authorized", "received")),
+        *(f"{home}/.ssh/authorized_keys" for home in homes),
+        "/etc/ssl/certs/ssl-cert-snakeoil.pem", "/etc/ssl/private/ssl-cert-snakeoil.key",
+        f"/etc/systemd/system/multi-user.target.wants/{spec.service}.service",
+    )  # fmt: skip
+    peers = [node for node in brief.nodes.values() if node.name != spec.name]
+    return FactsRequest(
+        data_directory=spec.data_directory,
+        port=spec.port,
+        bin_directory=spec.bin_directory,
+        owner=spec.owner,
+        paths=tuple(dict.fromkeys((*paths, *more_paths))),
+        reach=tuple((peer.address, port) for peer in peers for port in dict.fromkeys((peer.port, peer.ssh_port))),
+    )

@@ -1,0 +1,110 @@
+"""Kind `setup`: one primary and its standbys, every line of the source page by version; `add_standby` is the same for a running cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.kinds import checks
+from jobs.kinds.configuration import pending_names, reset_step, restart_step, write_step
+from jobs.kinds.copying import Copy, compressions_of, copy_step, method_of, slot_steps, stop_empty_step, swap_step
+from jobs.kinds.keys import prepare_steps
+from jobs.kinds.params import SetupParams, setup_params
+from jobs.kinds.proof import proof_steps
+from jobs.kinds.roles import role_step
+from jobs.kinds.scene import Scene, is_new, request_of, scene_of
+from jobs.kinds.settings import has_slots, keep_megabytes
+from jobs.kinds.standby import standby_steps
+from jobs.recipe import Brief, Check, ParamsError, Step, World
+from remote.facts import FactsRequest
+
+
+@dataclass(frozen=True)
+class Setup:
+    """See docs/kinds/setup.md."""
+
+    name: str = "setup"
+    label: str = "Set up replication"
+
+    def params(self, data: Mapping[str, Any]) -> SetupParams:
+        return setup_params(data)
+
+    def title(self, params: SetupParams) -> str:
+        return f"{self.label}: {params.primary} → {', '.join(params.standbys)}"
+
+    def nodes(self, params: SetupParams, brief: Brief) -> tuple[str, ...]:
+        for field_name, names in (("primary", (params.primary,)), ("standbys", params.standbys)):
+            for name in names:
+                if name not in brief.nodes:
+                    raise ParamsError(field_name, f"{name} is no node of this cluster")
+        return tuple(brief.nodes)
+
+    def requests(self, params: SetupParams, brief: Brief) -> Mapping[str, FactsRequest]:
+        return {name: request_of(brief, brief.nodes[name], tuple(params.tablespaces.values())) for name in self.nodes(params, brief)}
+
+    def checks(self, params: SetupParams, brief: Brief, world: World) -> Sequence[Check]:
+        hosts = checks.host_checks(brief, world, self.nodes(params, brief))
+        if any(check.key.startswith("host.reachable") for check in hosts):
+            return hosts
+        primary = checks.primary_check(brief.nodes[params.primary], brief, world)
+        if primary.level == "refused":
+            return [*hosts, primary]
+        return [*hosts, primary, *checks.scene_checks(self._scene(params, brief, world), params, world)]
+
+    def steps(self, params: SetupParams, brief: Brief, world: World) -> Sequence[Step]:
+        scene = self._scene(params, brief, world)
+        steps = [*prepare_steps(scene, params), role_step(scene, params)]
+        for spec in (scene.primary, *scene.others):
+            if scene.version.has_auto_conf:
+                steps.append(reset_step(scene, params, spec))
+        steps.append(write_step(scene, params, scene.primary))
+        for spec in scene.others:  # before the primary: what it raises, they must have
+            steps += standby_steps(scene, params, world, spec)
+        steps.append(restart_step(scene, params, world, scene.primary))
+        steps += slot_steps(scene, params)
+        for spec in scene.standbys:
+            steps += [copy_step(scene, self._copy(scene, params, world, spec.name)), stop_empty_step(scene, spec), swap_step(scene, spec)]
+            if scene.version.has_auto_conf:
+                steps.append(reset_step(scene, params, spec))
+            steps += standby_steps(scene, params, world, spec)
+        return [*steps, *proof_steps(scene, params, world)]
+
+    def summary(self, params: SetupParams, brief: Brief, world: World) -> Sequence[str]:
+        scene = self._scene(params, brief, world)
+        lines = []
+        for spec in scene.standbys:
+            if is_new(scene, world, spec):
+                method, why = method_of(scene, params, world, scene.primary, spec)
+                compression = compressions_of(scene, method)[0]
+                sent = f", compressed by {compression} on the primary" if compression != "none" else ""
+                lines.append(f"{spec.name} becomes a standby of {scene.primary.name}, copied by {method}{sent}: {why}.")
+            else:
+                lines.append(f"{spec.name} is a standby of {scene.primary.name} already and is not copied again.")
+        lines += [f"{spec.name} follows already; it gets the same lines as the others." for spec in scene.others]
+        names = pending_names(scene, params, world, scene.primary)
+        if names:
+            lines.append(f"{scene.primary.name}, the primary, is restarted once, for {', '.join(names)}.")
+        else:
+            lines.append(f"{scene.primary.name}, the primary, is not restarted.")
+        kept = "a replication slot keeps" if has_slots(scene, params) else "the primary always keeps"
+        lines.append(f"For a standby that is away, {kept} at most {keep_megabytes(scene, params, world):,} MB of WAL.")
+        return lines
+
+    @staticmethod
+    def _scene(params: SetupParams, brief: Brief, world: World) -> Scene:
+        return scene_of(params.primary, params.standbys, brief, world)
+
+    @staticmethod
+    def _copy(scene: Scene, params: SetupParams, world: World, name: str) -> Copy:
+        target = scene.brief.nodes[name]
+        method, _why = method_of(scene, params, world, scene.primary, target)
+        return Copy(
+            source=scene.primary, target=target, directory=scene.new_directory(target), method=method,
+            slot=scene.slot(target) if has_slots(scene, params) else "", compressions=compressions_of(scene, method),
+            verify=params.verify, role=params.replication_role, is_trusted=params.trust, tablespaces=params.tablespaces,
+        )  # fmt: skip
+
+
+KIND = Setup()
+ADD_STANDBY = Setup("add_standby", "Add a standby")

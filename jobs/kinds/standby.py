@@ -1,0 +1,75 @@
+"""What makes a copy a standby: its own configuration, recovery.conf up to 11, registration at boot, the start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobs.kinds import service
+from jobs.kinds.configuration import config_file, hba_file, is_answering, is_read_back, reload_command, restart_step
+from jobs.kinds.params import SetupParams
+from jobs.kinds.scene import Scene, has_files, is_new, is_standby_of
+from jobs.kinds.settings import recovery_settings
+from jobs.recipe import NodeSpec, Step, World
+from remote import config, postgres
+from remote.command import Action, Secret, WriteFile
+
+
+def standby_steps(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> list[Step]:
+    return [configure_step(scene, params, spec), start_step(scene, spec), restart_step(scene, params, world, spec)]
+
+
+def configure_step(scene: Scene, params: SetupParams, spec: NodeSpec) -> Step:
+    def files(world: World) -> tuple[WriteFile, ...]:
+        return hba_file(scene, params, world, spec), config_file(scene, params, world, spec)
+
+    def done(world: World) -> bool:
+        is_written = has_files(world, files(world), spec) and has_recovery_file(scene, params, world, spec)
+        return is_written and service.is_registered(world, spec) and is_read_back(scene, params, world, spec)
+
+    def actions(world: World) -> Sequence[Action]:
+        recovery = (recovery_file(scene, params, world, spec),) if has_recovery_conf(scene) else ()
+        # a standby that runs already reads it anew; recovery.conf only at its restart
+        after = () if is_new(scene, world, spec) else (service.restart_command(world, spec) if recovery else reload_command(world, spec),)
+        return (*service.registration(world, spec), *files(world), *recovery, *after)
+
+    return Step(
+        key=f"standby.configure#{spec.name}", node=spec.name, title="Write the standby's configuration; start it at boot", done=done,
+        actions=actions, within_seconds=120,
+        why=f"It follows {scene.primary.name} and its later timelines, and takes from the archive what streaming does not have."
+        " The managed blocks are the same as the primary's.",
+    )  # fmt: skip
+
+
+def has_recovery_conf(scene: Scene) -> bool:
+    return scene.version.recovery_style == "recovery.conf"
+
+
+def recovery_file(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> WriteFile:
+    """Up to 9.6 libpq knows no passfile, so the password stands here, in a file for the owner alone."""
+    settings = recovery_settings(scene, params, world, spec, with_primary=True)
+    pieces: list[str | Secret] = []
+    if not params.trust and "passfile" not in scene.version.conninfo_keys:
+        password = scene.secret("replication_password")
+        connection = settings.pop("primary_conninfo")
+        word = postgres.conninfo_quoted(password.value)
+        pieces = [f"primary_conninfo = '{_doubled(connection)} password=", Secret(password.name, _doubled(word)), "'\n"]
+    text = config.with_block("", config.setting_lines(settings), f"cluster {scene.brief.cluster}")
+    return WriteFile(f"{spec.data_directory}/recovery.conf", (text, *pieces), spec.owner)
+
+
+def _doubled(text: str) -> str:
+    """Inside the quotes of a configuration file."""
+    return text.replace("\\", "\\\\").replace("'", "''")
+
+
+def has_recovery_file(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> bool:
+    return not has_recovery_conf(scene) or has_files(world, (recovery_file(scene, params, world, spec),), spec)
+
+
+def start_step(scene: Scene, spec: NodeSpec) -> Step:
+    return Step(
+        key=f"standby.start#{spec.name}", node=spec.name, title="Start the standby", within_seconds=600,
+        done=lambda world: is_answering(world, spec) and is_standby_of(world, spec, scene.system_identifier),
+        actions=lambda world: (service.start_command(world, spec),),
+        why="It replays the WAL since the copy and opens for read-only queries.",
+    )  # fmt: skip
