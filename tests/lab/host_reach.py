@@ -10,7 +10,7 @@ from typing import Any
 from lab import Host as LabHost
 from lab import Lab
 from remote.command import Command, Secret, script
-from remote.host import Access, Host, offered_host_key
+from remote.host import Access
 
 POSTGRES_STATE = "/var/lib/postgresql/.pgpanel"
 
@@ -59,7 +59,8 @@ def command_lines(host: LabHost) -> str:
     return "\n".join(line for _pid, line in host.processes())
 
 
-__all__ = [
-    "POSTGRES_STATE", "Host", "access_to", "command_lines", "file_kept", "lab_password", "offered_host_key", "pinned", "reads",
-    "wait_until",
-]  # fmt: skip
+def kill(host: LabHost, text: str, signal: str = "TERM") -> None:
+    """Every process of the host whose command line contains the text."""
+    pids = [str(pid) for pid, line in host.processes() if text in line]
+    assert pids, f"nothing on {host.name} has {text!r} in its command line"
+    host.run(["kill", f"-{signal}", *pids])
