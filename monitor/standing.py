@@ -34,7 +34,8 @@ WORDS = {
 }
 TONES = {
     "primary": "now", "streaming": "streaming", "idle": "idle", "catching-up": "catching", "paused": "catching",
-    "stalled": "stalled", "disconnected": "broken", "unreachable": "broken", "stopped": "broken", "second-primary": "broken", "stale": "stalled",
+    "stalled": "stalled", "disconnected": "broken",
+    "unreachable": "broken", "stopped": "broken", "second-primary": "broken", "stale": "stalled",
     "bare": "unknown", "unknown": "unknown",
 }  # fmt: skip
 REASONS = {
@@ -108,18 +109,16 @@ class NodeStanding:
 
     @property
     def role_words(self) -> str:
-        """PRIMARY · writable, or STANDBY · streaming · sync."""
-        if self.state in ("bare", "unknown") and self.role == "unknown":
+        """PRIMARY · writable, or STANDBY · streaming."""
+        if self.role == "unknown":
             return self.word
         if self.role == "primary":
-            words = [
-                _("PRIMARY"),
-                *([] if self.state == "primary" else [self.word]),
-                *([_("writable")] if self.is_writable else []),
-            ]
-        else:
-            words = [_("STANDBY"), self.word, *([self.sync_state] if self.sync_state and self.is_flowing else [])]
-        return " · ".join(words)
+            return f"{_('PRIMARY')} · {_('writable') if self.state == 'primary' and self.is_writable else self.word}"
+        return f"{_('STANDBY')} · {self.word}"
+
+    @property
+    def place(self) -> str:
+        return f"{self.address} · {self.sync_state}" if self.sync_state and self.is_flowing else self.address
 
     @property
     def position(self) -> str:

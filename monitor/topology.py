@@ -15,9 +15,9 @@ ROW_GAP = 24
 PILL_HEIGHT = 22
 PILL_CHARACTER = 6.7
 PILL_PADDING = 22
-COLUMN_WIDTHS = {1: (300, 0), 2: (250, 170)}
-"""(box, gap) by number of columns; more columns are narrower."""
-NARROW = (222, 140)
+ROOMY = (250, 170)
+NARROW = (230, 160)
+"""Widths of (box, gap); from three columns on they are narrower."""
 TREE_WIDTH = 340
 TREE_INDENT = 30
 TREE_TRUNK = 15
@@ -113,9 +113,11 @@ class _Tree:
 def wide(nodes: Sequence[Drawn]) -> Drawing:
     """Primary left, standbys right, cascades in further columns; a parent stands at the middle of its children."""
     tree = _tree(nodes)
+    if not tree.children:
+        return _side_by_side(nodes)
     depth = _depth(tree)
     columns = max(depth.values(), default=0) + 1
-    width, gap = COLUMN_WIDTHS.get(columns, NARROW)
+    width, gap = ROOMY if columns <= 2 else NARROW
     tops: dict[str, float] = {}
     bottom = float(MARGIN)
     for root in tree.roots:
@@ -125,6 +127,17 @@ def wide(nodes: Sequence[Drawn]) -> Drawing:
                   for parent, children in tree.children.items() for place, child in enumerate(children) if child.pill)  # fmt: skip
     total = 2 * MARGIN + columns * width + (columns - 1) * gap
     return Drawing(total, max(bottom - ROW_GAP, BOX_HEIGHT) + MARGIN, tuple(boxes.values()), wires)
+
+
+def _side_by_side(nodes: Sequence[Drawn]) -> Drawing:
+    """Nobody follows anybody yet: two columns, as it will be."""
+    width, gap = ROOMY
+    rows = -(-len(nodes) // 2)
+    boxes = [
+        Box(node, MARGIN + place % 2 * (width + gap), MARGIN + place // 2 * (BOX_HEIGHT + ROW_GAP), width)
+        for place, node in enumerate(nodes)
+    ]
+    return Drawing(2 * MARGIN + 2 * width + gap, 2 * MARGIN + rows * (BOX_HEIGHT + ROW_GAP) - ROW_GAP, tuple(boxes), ())
 
 
 def tall(nodes: Sequence[Drawn]) -> Drawing:
