@@ -89,6 +89,14 @@ def test_write_flush_and_replay_are_told_apart() -> None:
     assert (lag.write_bytes, lag.flush_bytes, lag.replay_bytes) == (MB, 2 * MB, 3 * MB)
 
 
+def test_what_would_be_lost_is_what_is_not_on_the_standby_s_disk_not_what_is_not_replayed() -> None:
+    history = writing(60, rate=MB)
+    look = StandbyLook(T, 1, write_lsn=58 * MB, flush_lsn=58 * MB, replay_lsn=20 * MB, is_receiving=True)
+    lag = lag_of(history, [look], T)
+    assert (lag.flush_bytes, lag.flush_seconds) == (2 * MB, pytest.approx(2.0))
+    assert (lag.replay_bytes, lag.replay_seconds) == (40 * MB, pytest.approx(40.0))
+
+
 def test_a_standby_looked_at_after_the_primary_is_not_ahead_of_it() -> None:
     lag = lag_of(idle(1, 10 * MB), [StandbyLook(T, 1, 11 * MB, 11 * MB, 11 * MB, is_receiving=True)], T)
     assert (lag.replay_bytes, lag.replay_seconds) == (0, 0.0)
