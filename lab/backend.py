@@ -56,7 +56,7 @@ class HostOptions:
     password_login: bool = False
     #: initdb --data-checksums; else as the version does by default (on from 18)
     checksums: bool = False
-    #: off by default: a host that is killed keeps what was written
+    #: off by default, for PostgreSQL and for the host's whole disk: a host that is killed keeps what was written
     fsync: bool = False
 
 

@@ -38,6 +38,7 @@ class HostRecord:
     log_file: str
     postgres_user: str
     host_key_fingerprint: str
+    fsync: bool = False
     disk_image: str | None = None
     rate: str | None = None
     is_cut: bool = False

@@ -145,6 +145,7 @@ class Lab:
                 log_file=places.log_file,
                 postgres_user=self._backend.postgres_user,
                 host_key_fingerprint="",
+                fsync=options.fsync,
             )
             directory.mkdir(parents=True)
             record.save(directory)

@@ -178,10 +178,11 @@ class NamespaceHost(Host):
         self._freezer.make()
         joined = [*self._freezer.joining(), machine.program("setsid"), "-f"]
         apart = [machine.program("unshare"), "--net", "--mount", "--uts", "--ipc", "--pid", "--fork"]
-        init = [str(Path(__file__).with_name("host_init.sh")), self.name, str(self.directory), record.disk_image or ""]
+        init = [str(Path(__file__).with_name("host_init.sh")), self.name, str(self.directory)]
+        disk = [record.disk_image or "", "" if record.fsync else "volatile"]
         with (self.directory / "console.log").open("a") as console:
             boot = subprocess.Popen(
-                [*joined, *apart, *init], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=console, text=True
+                [*joined, *apart, *init, *disk], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=console, text=True
             )
         assert boot.stdin is not None
         assert boot.stdout is not None

@@ -109,7 +109,7 @@ def test_the_writer_loses_nothing_when_its_primary_restarts(lab: Lab) -> None:
     report = writer.stop()
     assert report.lost == 0
     assert report.acknowledged > 100
-    assert 300 < report.longest_gap_ms < 3000
+    assert 300 < report.longest_gap_ms < 10_000
     assert report.gap_from < report.gap_to
     assert report.server == host.ip
     assert report.errors
