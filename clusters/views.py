@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from clusters import connections, dangers, services, tasks
 from clusters import credentials as keeping
-from clusters.condition import state_of, worst_of
+from clusters.condition import WORST_FIRST, is_bare, state_of, worst_of
 from clusters.findings import Seen
 from clusters.forms import ClusterForm, CredentialForm, NodeForm, RemoveForm
 from clusters.models import Cluster, Credential, Draft, Node
@@ -47,7 +47,7 @@ def _card(cluster: Cluster) -> dict[str, Any]:
         "nodes": nodes,
         "word": word,
         "problem": problem,
-        "rank": ("broken", "stale", "idle", "streaming").index(word),
+        "rank": WORST_FIRST.index(word),
     }
 
 

@@ -35,7 +35,8 @@ def postgres(**fields) -> Postgres:
     data = "/var/lib/postgresql/15/main"
     return Postgres(
         **{
-            "data_directory": data, "owner": "postgres", "major": "15", "version": "15.18", "bin_directory": "/usr/lib/postgresql/15/bin",
+            "data_directory": data, "owner": "postgres", "major": "15", "version": "15.18",
+            "bin_directory": "/usr/lib/postgresql/15/bin",
             "config_file": "/etc/postgresql/15/main/postgresql.conf", "port": 5432, "is_running": True, "answers_sql": True,
             "role": "primary", "timeline": 1, "size_bytes": 50 << 20, "debian_cluster": "15/main",
             "settings": {"listen_addresses": Setting("*", source="configuration file")},

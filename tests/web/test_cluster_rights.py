@@ -22,10 +22,11 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize(("url", "method", "viewer", "operator", "administrator"), PAGES)
-def test_each_role_gets_what_it_may_and_a_stranger_sees_no_cluster(client, url, method, viewer, operator, administrator):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page[0])
+def test_each_role_gets_what_it_may_and_a_stranger_sees_no_cluster(client, page):
+    url, method, *answers = page
     cluster, *_nodes = cluster_of_two()
-    expected = {"viewer": viewer, "operator": operator, "administrator": administrator, "": 404}
+    expected = dict(zip(("viewer", "operator", "administrator", ""), [*answers, 404], strict=True))
     got = {}
     for role in expected:
         client.force_login(person(f"p-{role}", role, cluster))
@@ -100,7 +101,7 @@ def test_removing_asks_for_the_name_and_says_what_stays(client):
 
 
 def test_a_node_is_removed_by_its_name_with_the_credentials_that_only_it_used(client):
-    cluster, first, second = cluster_of_two()
+    cluster, *_nodes = cluster_of_two()
     client.force_login(person("a", "administrator", cluster))
     client.post("/c/registry/n/pg2/remove/", {"name": "pg2"})
     assert [node.name for node in cluster.nodes.all()] == ["pg1"]
@@ -112,7 +113,8 @@ def test_another_ssh_address_must_show_its_host_key_again(client):
     Node.objects.filter(pk=first.pk).update(host_key="ssh-ed25519 AAAA")
     client.force_login(person("a", "administrator", cluster))
     form = {
-        "name": "pg1", "ssh_host": "10.0.0.9", "ssh_port": 22, "ssh_user": "root", "node_address": "10.1.0.1", "postgres_port": 5432,
+        "name": "pg1", "ssh_host": "10.0.0.9", "ssh_port": 22, "ssh_user": "root", "node_address": "10.1.0.1",
+        "postgres_port": 5432,
         "jump_port": 22, "layout": "debian",
     }  # fmt: skip
     assert client.post("/c/registry/n/pg1/edit/", form).status_code == 302
