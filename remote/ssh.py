@@ -293,8 +293,8 @@ class Talk:
                 del self._outbox[: channel.send(bytes(self._outbox[: 1 << 15]))]
             if self._is_input_complete and not self._outbox and not channel.eof_sent:
                 channel.shutdown_write()
-        except OSError:
-            self._outbox.clear()  # it no longer reads: its exit code says what that means
+        except (OSError, EOFError, paramiko.SSHException):
+            self._outbox.clear()  # nobody reads any more: the exit code, or its absence, says what that means
 
     def _wait(self) -> None:
         if self._has_more():
