@@ -21,7 +21,7 @@ directory=$(dirname -- "$target")
 [ -w "$directory" ] && [ -x "$directory" ] || { echo "$directory cannot be written" >&2; exit 77; }
 new=$(mktemp -- "$directory/.pgpanel.XXXXXXXXXX")
 trap 'rm -f -- "$new"' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT TERM PIPE
 dd of="$new" bs=65536 conv=fsync 2>/dev/null || { echo "$directory: no room for $bytes bytes" >&2; exit 1; }
 [ "$(wc -c <"$new")" -eq "$bytes" ] || { echo "the content did not arrive whole" >&2; exit 1; }
 chown -- "$owner" "$new" 2>/dev/null || { echo "cannot give it to $owner" >&2; exit 77; }

@@ -6,7 +6,7 @@ import threading
 import uuid
 
 import pytest
-from host_reach import access_to, command_lines, reads
+from host_reach import access_to, command_lines, reads, wait_until
 
 from lab import Host as LabHost
 from lab import Lab
@@ -105,7 +105,7 @@ def test_a_connection_that_breaks_while_it_is_sent_leaves_the_old_file(lab: Lab,
             breaking.join()
             pg1.rate(None)
         assert host.read(path) == b"old"
-        assert ".pgpanel" not in host.run(reads('ls -A "$1"', CONFIG)).stdout
+        wait_until(lambda: ".pgpanel" not in host.run(reads('ls -A "$1"', CONFIG)).stdout)
 
 
 def test_the_content_of_a_file_is_private_from_birth_and_in_no_process_list(pg1: LabHost, root: Host) -> None:

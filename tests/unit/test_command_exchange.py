@@ -13,7 +13,10 @@ TOKEN = "pgpanel-0123"
 BEGIN = f"\n{TOKEN} begin 40 40\n".encode()
 
 
-def sealed(command: Command = Command(("true",)), state_owner: str = "postgres", lock: Lock | None = None) -> bytes:
+TRUE = Command(("true",))
+
+
+def sealed(command: Command = TRUE, state_owner: str = "postgres", lock: Lock | None = None) -> bytes:
     return envelope(command, TOKEN, login="root", has_password=False, lock=lock, state_owner=state_owner)
 
 
@@ -33,7 +36,7 @@ def test_the_key_of_a_lock_that_could_lead_elsewhere_is_refused(key: str) -> Non
 
 def test_a_command_that_only_reads_takes_no_lock() -> None:
     lock = Lock("cluster", 1)
-    assert b"flock" in sealed(Command(("true",)), lock=lock)
+    assert b"flock" in sealed(lock=lock)
     assert b"flock" not in sealed(Command(("true",), mutates=False), lock=lock)
 
 
