@@ -174,7 +174,7 @@ def _larger(current: str, wanted: str) -> str:
 def _timeout(server: Postgres | None, name: str, wanted: str) -> str:
     """A dead peer is noticed sooner; a value that somebody chose stays."""
     setting = server.settings.get(name) if server else None
-    if setting is None or setting.source == "default" or setting.value == setting.boot_value:
+    if setting is None or setting.source == "default" or setting.value == setting.boot_value or is_same(setting, wanted):
         return wanted
     return with_unit(setting)
 
