@@ -77,11 +77,15 @@ class Hub:
                 message = await channel.get_message(ignore_subscribe_messages=True, timeout=5)
                 if message is None:
                     await channel.ping()
-                else:
+                elif message["type"] == "message":
                     self._hand_out(message["data"])
 
     def _hand_out(self, data: bytes) -> None:
-        message = json.loads(data)
+        try:
+            message = json.loads(data)
+        except ValueError:
+            logger.warning("something else than live events is published on %s", CHANNEL)
+            return
         for viewer in self._viewers:
             if message["topic"] in viewer.topics:
                 viewer.offer(message["topic"], Event(message["event"], message["data"], message["id"]))
@@ -161,7 +165,7 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     after = request.GET.get("after") or "0"
     after = max(after, request.headers.get("Last-Event-ID", "0"), key=lambda text: int(text) if text.isdecimal() else -1)
     known = [topic for topic in topics if ":" in topic and topic.partition(":")[0] in TOPICS]
-    if not topics or known != topics or len(topics) > MOST_TOPICS or not after.isdecimal():
+    if not topics or known != topics or len(topics) > MOST_TOPICS or not after.isdecimal() or len(after) > 18:
         return HttpResponseBadRequest("?topic=<kind>:<id>&after=<number>", content_type="text/plain")
     if not await sync_to_async(_may)(request, topics):
         return HttpResponseForbidden("not yours to see", content_type="text/plain")

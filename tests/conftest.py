@@ -1,6 +1,12 @@
 """For all tests: the test database is a file, because threads (heartbeat, log) need connections of their own to it."""
 
+import sys
+from pathlib import Path
+
 import pytest
+
+# tests/web/redis_server.py, small_kind.py and the like serve the tests on real hosts too
+sys.path.insert(0, str(Path(__file__).parent / "web"))
 
 
 @pytest.fixture(scope="session")
