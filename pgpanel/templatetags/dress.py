@@ -20,14 +20,15 @@ def css_class(widget: forms.Widget) -> str:
 
 
 @register.filter
-def dressed(field: BoundField) -> SafeString:
-    """The widget with the kit's class, its own classes kept, marked invalid where it has errors."""
+def dressed(field: BoundField, is_first: str = "") -> SafeString:
+    """The widget with the kit's class, its own classes kept, marked invalid where it has errors; focused where it comes first."""
     widget = field.field.widget
     own = widget.attrs.get("class", "")
     names = [own, css_class(widget), "is-invalid" if field.errors else ""]
     if widget.attrs.get("placeholder") == field.label:
         del widget.attrs["placeholder"]  # says nothing that the label does not
-    return field.as_widget(attrs={"class": " ".join(name for name in names if name)})
+    attrs: dict[str, Any] = {"class": " ".join(name for name in names if name)}
+    return field.as_widget(attrs=attrs | ({"autofocus": True} if is_first else {}))
 
 
 @register.filter

@@ -54,6 +54,13 @@ document.addEventListener("click", (event) => {
   else copy(button);
 });
 
+// what a person opened stays open when htmx brings the part anew
+let opened = [];
+document.addEventListener("htmx:beforeSwap", ({ detail }) => { opened = [...detail.target.querySelectorAll("details[open][id]")].map((one) => one.id); });
+document.addEventListener("htmx:afterSwap", () => {
+  for (const id of opened) { const again = document.getElementById(id); if (again) again.open = true; }
+});
+
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   const menu = event.target.closest?.("details[data-menu][open]") ?? document.querySelector("details[data-menu][open]");

@@ -127,3 +127,127 @@ def samples(of: Any, seconds: int = 60) -> None:
                    replay_seconds=0.004 if node.name == "pg2" else max(0.0, (i - 20) * 0.09))
             for i in range(seconds)
         )  # fmt: skip
+
+
+STEPS = (
+    ("pg1.keys", "pg1", "Exchange archive keys pg1 ⇄ pg3"),
+    ("primary.role", "pg1", "Create the role pgpanel_replication"),
+    ("primary.hba", "pg1", "Let pg3 in by pg_hba.conf, reload"),
+    ("primary.settings", "pg1", "Write the settings, restart pg1"),
+    ("standby.copy#pg3", "pg3", "Copy the data directory from pg1"),
+    ("standby.verify#pg3", "pg3", "Verify the copy"),
+    ("standby.start#pg3", "pg3", "Start pg3"),
+    ("proof#pg3", "pg3", "Prove: a write on pg1 is replayed on pg3"),
+)
+COPY = (
+    "runuser -u postgres -- pg_basebackup -D /var/lib/postgresql/15/main.new-job-418 -X stream -c fast -S pgpanel_pg3 "
+    "--compress=server-zstd:1 -P -d 'host=10.20.0.11 port=5432 user=pgpanel_replication passfile=/var/lib/postgresql/.pgpanel/pass'"
+)
+DIFF = f"""--- {CONF}
++++ {CONF}
+@@ -800,2 +800,8 @@
+ # Add settings for extensions here
+-#wal_log_hints = off
++# >>> pgpanel: managed block (job 418, do not edit)
++wal_level = 'replica'
++max_wal_senders = 12
++wal_log_hints = on
++archive_command = '/var/lib/postgresql/.pgpanel/archive.sh "%p" "%f"'
++# <<< pgpanel
+"""
+
+
+def plan(is_refused: bool = False) -> Any:
+    from jobs.recipe import Check, Plan, PlannedStep
+
+    checks = [
+        Check("login", "pg1", "Login, and becoming postgres", "ok", "root, by the panel's key"),
+        Check("disk", "pg3", "Room for data and WAL", "ok", "217 GB needed, 240 GB free on /var/lib/postgresql"),
+        Check(
+            "clock",
+            "pg3",
+            "Clocks",
+            "warning",
+            "pg3 is 2.1 s behind the panel",
+            "Let chrony run on pg3.",
+            "systemctl enable --now chrony",
+        ),
+    ]
+    if is_refused:
+        reason = f"{DATA} holds another database (7100000000000000001)"
+        mend = "Stop it and move it aside yourself, if it is not needed."
+        checks.append(Check("directory", "pg3", "Target directory", "refused", reason, mend, f"mv {DATA} {DATA}.mine"))
+    steps = [
+        PlannedStep(key, node, title, "So that pg1 can hand its WAL on." if key == "pg1.keys" else "", key != "primary.role",
+                    (COPY,) if "copy" in key else ("systemctl restart postgresql@15-main",) if "settings" in key else (),
+                    ((CONF, DIFF),) if "settings" in key else (),
+                    destroys="moves /var/lib/postgresql/15/main (31 MB) aside" if "copy" in key else "",
+                    restarts="pg1" if "settings" in key else "")
+        for key, node, title in STEPS
+    ]  # fmt: skip
+    title, summary = "Set up standby pg3 from pg1", "pg3 becomes a standby of pg1. 214 GB are copied by pg_basebackup."
+    if is_refused:
+        return Plan("setup", title, tuple(checks), (), {})
+    return Plan("setup", title, tuple(checks), tuple(steps), {}, (summary,), 2400.0)
+
+
+def job(of: Any, status: str = "running", by: Any = None, lines: int = 60) -> Any:
+    from jobs.models import Job, JobStep, LogLine
+    from jobs.stored import plan_to_json
+
+    made, now = plan(is_refused=status == "refused"), timezone.now()
+    started = now - timedelta(seconds=161)
+    has_run = status not in ("planning", "planned", "refused", "queued")
+    found = Job.objects.create(
+        cluster=of, kind="setup", title=made.title, params={"primary": "pg1", "standbys": ["pg3"]}, status=status, planned_by=by,
+        started_by=by, started_from="10.1.2.3", plan={} if status == "planning" else plan_to_json(made),
+        plan_hash="" if status == "planning" else made.hash, planned_at=now,
+        queued_at=None if status in ("planning", "planned", "refused") else started,
+        started_at=started if has_run else None, ended_at=now if has_run and status != "running" else None,
+    )  # fmt: skip
+    if not found.queued_at:
+        return found
+    at_copy = 4
+    for position, (key, node, title) in enumerate(STEPS):
+        here = {"running": "running", "failed": "failed", "cancelled": "cancelled", "lost": "running"}.get(status, "todo")
+        step = "done" if status == "succeeded" or (has_run and position < at_copy) else here if position == at_copy else "todo"
+        JobStep.objects.create(
+            job=found, position=position, key=key, node=node, title=title,
+            status="already" if position == 1 and step == "done" else step,
+            started_at=started if step != "todo" else None, ended_at=now if step == "done" else None,
+            progress={"done_bytes": 134 * GIB, "total_bytes": 214 * GIB, "bytes_per_second": 96 << 20} if step == "running" else {},
+            error="pg_basebackup: error: could not write to file: No space left on device" if step == "failed" else "",
+        )  # fmt: skip
+    if status == "failed":
+        found.outcome = (
+            "“Copy the data directory from pg1” did not become done on pg3: no space left on device.\n"
+            "pg1 is as it was, with its new settings. On pg3 the unfinished copy stands in main.new-job-418.\n"
+            "Make room on pg3, then resume: the job goes on from this step."
+        )
+    if status == "succeeded":
+        found.outcome = "pg3 streams from pg1 on timeline 7; a write at 7/4A8F2160 was replayed after 12 ms."
+    texts = [("command", COPY), ("output", "waiting for checkpoint"), ("note", "checkpoint done, copying from 7/41000028")]
+    texts += [("output", f"{140_509_184 + i * 98_304}/224395264 kB (62%), 0/1 tablespace") for i in range(lines - len(texts))]
+    LogLine.objects.bulk_create(
+        LogLine(
+            job=found, seq=seq, at=started + timedelta(seconds=seq), node="pg3", step="standby.copy#pg3", voice=voice, text=text
+        )
+        for seq, (voice, text) in enumerate(texts, start=1)
+    )
+    found.last_seq = len(texts)
+    found.save()
+    return found
+
+
+def line(of: Any, text: str, publish: bool = True) -> int:
+    """One more line of a job's log, as the engine stores and tells it."""
+    from jobs.log import line_data
+    from jobs.models import LogLine
+    from pgpanel import live
+
+    of.last_seq += 1
+    of.save(update_fields=["last_seq"])
+    row = LogLine.objects.create(job=of, seq=of.last_seq, at=timezone.now(), node="pg3", voice="output", text=text)
+    if publish:
+        live.publish(f"job:{of.pk}", "line", line_data(row), row.seq)
+    return int(row.seq)
