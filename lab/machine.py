@@ -6,21 +6,21 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from lab.errors import MissingOnMachine
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-#: program → the Debian package that carries it
+#: program → the Debian package that carries it: what every host needs
 PROGRAMS = {
     "sshd": "openssh-server",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "openssl": "openssl",
     "rsync": "rsync",
-    "pg_createcluster": "postgresql",
-    "patchelf": "patchelf",
+    "setsid": "util-linux",
 }
 #: what hosts made of namespaces need besides
 NAMESPACE_PROGRAMS = {
@@ -33,24 +33,38 @@ NAMESPACE_PROGRAMS = {
     "nsenter": "util-linux",
     "setpriv": "util-linux",
     "mkfs.ext4": "e2fsprogs",
+    "pg_createcluster": "postgresql",
 }
+#: what fetched builds of PostgreSQL need before they run
+BUILD_PROGRAMS = {"patchelf": "patchelf"}
+ALL_PROGRAMS = PROGRAMS | NAMESPACE_PROGRAMS | BUILD_PROGRAMS
 CREATECLUSTER_CONF = Path("/etc/postgresql-common/createcluster.conf")
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def program(name: str) -> str:
     """The program's path, looked for in the sbin directories too, which an ordinary user's PATH lacks."""
-    found = shutil.which(name, path=PATH)
-    if found is None:
-        package = (PROGRAMS | NAMESPACE_PROGRAMS).get(name, name)
-        raise MissingOnMachine(f"{name} is missing: run `python -m lab install` (or apt-get install {package})")
-    return found
+    require([name])
+    return str(_find(name))
+
+
+def require(names: Iterable[str]) -> None:
+    """Raises MissingOnMachine, naming all that is missing and how to get it."""
+    missing = [name for name in names if _find(name) is None]
+    if missing:
+        packages = " ".join(sorted({ALL_PROGRAMS.get(name, name) for name in missing}))
+        raise MissingOnMachine(
+            f"missing: {', '.join(missing)}. Get it: python -m lab install, or as root: apt-get install {packages}"
+        )
 
 
 def missing_packages() -> list[str]:
     """Debian packages that would have to be installed; empty when everything is there."""
-    wanted = PROGRAMS | NAMESPACE_PROGRAMS
-    return sorted({package for name, package in wanted.items() if shutil.which(name, path=PATH) is None})
+    return sorted({package for name, package in ALL_PROGRAMS.items() if _find(name) is None})
+
+
+def _find(name: str) -> str | None:
+    return shutil.which(name, path=PATH)
 
 
 def install() -> list[str]:
@@ -59,7 +73,7 @@ def install() -> list[str]:
     if not packages:
         return []
     as_root = _as_root()
-    if as_root is None or shutil.which("apt-get", path=PATH) is None:
+    if as_root is None or _find("apt-get") is None:
         raise MissingOnMachine(f"missing: {' '.join(packages)}. As root: apt-get install {' '.join(packages)}")
     subprocess.run([*as_root, "sh", "-eu", "-c", _APT_SCRIPT, "apt", *packages], check=True, stdin=subprocess.DEVNULL)
     return packages
@@ -69,7 +83,7 @@ def _as_root() -> list[str] | None:
     """The prefix that makes a command root's, or None where there is no way."""
     if os.geteuid() == 0:
         return []
-    sudo = shutil.which("sudo", path=PATH)
+    sudo = _find("sudo")
     if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode == 0:
         return [sudo, "-n"]
     return None

@@ -43,6 +43,7 @@ class Namespaces(Backend):
         return Switch(self.lab.number)
 
     def make(self) -> None:
+        machine.require(machine.PROGRAMS | machine.NAMESPACE_PROGRAMS)
         self.remove_leftovers(self.lab.number)
         self.switch.make()
 

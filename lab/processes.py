@@ -83,6 +83,7 @@ class Processes(Backend):
         return Path(f"/var/lib/pgpanel-lab/{self.lab.number}")
 
     def make(self) -> None:
+        machine.require(machine.PROGRAMS)
         self.remove()
         self._runtime.mkdir()
         (self._runtime / "sockets").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -34,14 +35,15 @@ def panel_reaches(host: Host) -> bool:
 def test_a_killed_host_keeps_its_disk_and_boots_again(pair: list[Host]) -> None:
     host = pair[0]
     host.sql("CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)")
-    host.run("echo kept > ~/note")
+    note = f"{Path(host.data_directory).parent}/note"
+    host.run(["tee", note], input="kept\n")
     host.kill()
     assert not host.is_up()
     assert not panel_reaches(host)
     host.start()
     host.wait_postgres()
     assert host.sql("SELECT n FROM kept") == [["7"]]
-    assert host.run("cat ~/note").stdout == "kept\n"
+    assert host.run(["cat", note]).stdout == "kept\n"
 
 
 def test_a_killed_host_says_goodbye_to_nobody(pair: list[Host]) -> None:
@@ -137,6 +139,7 @@ def test_ending_one_split_leaves_the_others(lab: Lab, pair: list[Host]) -> None:
 
 def test_a_slowed_link_is_as_slow_as_asked(pair: list[Host]) -> None:
     host, other = pair
+    host.rate(None)
     host.run("head -c 12500000 /dev/zero > /tmp/100mbit")
     copy = f"rsync -e 'ssh -o StrictHostKeyChecking=no -i /tmp/key' /tmp/100mbit root@{other.ip}:/tmp/"
     host.run("umask 077; cat > /tmp/key", input=host.lab.key_path.read_text())

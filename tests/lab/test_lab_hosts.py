@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from lab import Host, Lab, LabError, machine
@@ -52,6 +53,10 @@ def test_a_password_login_is_possible_only_where_asked_for(lab: Lab, host: Host)
     with_password = lab.up("pw", create=False, password_login=True)
     offered = ssh(with_password, "ops", "true", "-o", "PubkeyAuthentication=no").stderr
     assert "password" in offered
+    with paramiko.SSHClient() as client:
+        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        client.connect(with_password.ip, username="ops", password=lab.keys.password, look_for_keys=False, allow_agent=False)
+        assert client.exec_command("sudo -n id -un")[1].read() == b"root\n"
 
 
 def test_the_registry_role_gets_in_from_the_network_and_nobody_else_does(host: Host) -> None:
