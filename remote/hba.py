@@ -55,7 +55,7 @@ class HbaLine:
 
 
 def parse_hba(text: str) -> tuple[HbaLine, ...]:
-    """Every rule in order; lines that PostgreSQL would refuse are left out (a server from 10 on names them in pg_hba_file_rules)."""
+    """Every rule in order; lines that PostgreSQL would refuse are left out (from 10 on, pg_hba_file_rules names them)."""
     return tuple(line for number, logical in _logical_lines(text) if (line := _rule(number, logical)))
 
 

@@ -54,7 +54,11 @@ class Server(Paths):
 
     def __init__(self, host: Host) -> None:
         major = str(host.postgres_major)
-        places = {"bin_directory": host.bin_directory, "data_directory": host.data_directory, "config_directory": host.config_directory}
+        places = {
+            "bin_directory": host.bin_directory,
+            "data_directory": host.data_directory,
+            "config_directory": host.config_directory,
+        }
         paths = layouts.LAYOUTS[host.layout].paths(major, places)
         super().__init__(**{name: getattr(paths, name) for name in layouts.OVERRIDABLE})
         for name, value in (("name", host.name), ("address", host.ip), ("port", host.pg_port), ("layout", host.layout)):
@@ -272,7 +276,10 @@ def test_a_postmaster_killed_under_its_backends_leaves_strays_that_are_named(lab
     holding = shlex.join([f"{host.bin_directory}/psql", "-X", "-h", found.socket_directory, "-d", "postgres", "-c", BUSY])
     host.run(["sh", "-c", f"nohup {holding} >/dev/null 2>&1 &"], user="postgres")
     deadline = time.monotonic() + 5
-    while not host.sql("SELECT 1 FROM pg_stat_activity WHERE query ~ 'pgpanel is busy' AND pid <> pg_backend_pid()") and time.monotonic() < deadline:
+    while (
+        not host.sql("SELECT 1 FROM pg_stat_activity WHERE query ~ 'pgpanel is busy' AND pid <> pg_backend_pid()")
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     host.run(["kill", "-9", str(found.postmaster_pid)])
     left = cluster(host)
@@ -287,12 +294,17 @@ def test_what_the_builders_say_makes_a_standby_and_promotes_it(lab: Lab, major: 
     standby = lab.up(f"b{major}b", postgres=major, layout=layout)
     version, source, target = versions.of(major), Server(primary), Server(standby)
     password = Secret("replication_password", "it's a \\ secret: really")
-    sql = postgres.role_sql("pgpanel_replication", verifier("pgpanel_replication", password, version), version, attributes=("LOGIN", "REPLICATION"))
+    sql = postgres.role_sql(
+        "pgpanel_replication", verifier("pgpanel_replication", password, version), version, attributes=("LOGIN", "REPLICATION")
+    )
     socket = cluster(primary).socket_directory
     run(primary, postgres.psql(source, sql, socket_directory=socket))
     run(primary, postgres.create_slot(source, "pgpanel_standby", version, socket_directory=socket))
     run(primary, postgres.create_slot(source, "pgpanel_standby", version, socket_directory=socket))
-    primary.run(["tee", "-a", f"{primary.config_directory}/pg_hba.conf"], input=f"host replication pgpanel_replication {standby.ip}/32 scram-sha-256\n")
+    primary.run(
+        ["tee", "-a", f"{primary.config_directory}/pg_hba.conf"],
+        input=f"host replication pgpanel_replication {standby.ip}/32 scram-sha-256\n",
+    )
     run(primary, postgres.reload(source))
 
     standby.pg_stop()
@@ -303,7 +315,8 @@ def test_what_the_builders_say_makes_a_standby_and_promotes_it(lab: Lab, major: 
     standby.run(["mv", data, aside])
     standby.run(["install", "-d", "-m", "700", "-o", "postgres", data])
     backup = postgres.base_backup(
-        target, version, data, source_address=primary.ip, source_port=primary.pg_port, user="pgpanel_replication", passfile=passfile,
+        target, version, data, source_address=primary.ip, source_port=primary.pg_port, user="pgpanel_replication",
+        passfile=passfile,
         slot="pgpanel_standby", compress="zstd:1" if major == "15" else "",
     )  # fmt: skip
     run(standby, backup)
@@ -326,7 +339,9 @@ def test_what_the_builders_say_makes_a_standby_and_promotes_it(lab: Lab, major: 
         time.sleep(0.1)
     assert (seen.role, seen.timeline) == ("standby", 1)
     source_seen = cluster(primary)
-    assert [(row.application_name, row.state, row.user) for row in source_seen.senders] == [("standby", "streaming", "pgpanel_replication")]
+    assert [(row.application_name, row.state, row.user) for row in source_seen.senders] == [
+        ("standby", "streaming", "pgpanel_replication")
+    ]
     slot = source_seen.slot_named("pgpanel_standby")
     assert slot is not None
     assert slot.is_active

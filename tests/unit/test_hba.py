@@ -100,7 +100,8 @@ def test_lines_that_let_in_more_than_meant_are_found(rule: str, kind: str) -> No
 @pytest.mark.parametrize(
     "rule",
     [
-        "host all all 127.0.0.1/32 trust", "host all all ::1/128 trust", "host all all 0.0.0.0/0 reject", "hostssl all all 10.0.0.0/8 password",
+        "host all all 127.0.0.1/32 trust", "host all all ::1/128 trust", "host all all 0.0.0.0/0 reject",
+        "hostssl all all 10.0.0.0/8 password",
         "host all all 0.0.0.0/0 scram-sha-256", "local all all peer",
     ],
 )  # fmt: skip

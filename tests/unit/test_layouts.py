@@ -85,7 +85,8 @@ def test_a_cluster_s_layout_is_told_by_where_it_stands(changes: dict[str, str], 
 @pytest.mark.parametrize(
     ("os_id", "installed", "name"),
     [
-        ("debian", "/usr/lib/postgresql/15/bin", "debian"), ("debian", "", "debian"), ("rocky", "", "rhel"), ("debian", "/opt/cocca-8/postgresql/bin", "cocca"),
+        ("debian", "/usr/lib/postgresql/15/bin", "debian"), ("debian", "", "debian"), ("rocky", "", "rhel"),
+        ("debian", "/opt/cocca-8/postgresql/bin", "cocca"),
         ("arch", "", "custom"),
     ],
 )  # fmt: skip

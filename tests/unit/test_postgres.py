@@ -79,7 +79,7 @@ def test_a_role_s_password_arrives_as_a_verifier_and_is_kept_out_of_the_log_and_
 
 
 def test_the_scram_verifier_is_the_one_of_the_rfc() -> None:
-    """RFC 7677's example: user, pencil, its salt and its iteration count; StoredKey and ServerKey follow from its proof and signature."""
+    """RFC 7677's example (user, pencil): StoredKey and ServerKey must agree with its proof and its signature."""
     import base64
     import hashlib
     import hmac
@@ -153,7 +153,8 @@ def test_9_0_is_promoted_by_its_trigger_file_or_not_at_all() -> None:
 
 def base_backup(major: str, **options: object) -> Command:
     return postgres.base_backup(
-        SERVER, versions.of(major), "/srv/pg data/it's.new-job-1", source_address="10.0.0.1", source_port=5432, user="pgpanel_replication",
+        SERVER, versions.of(major), "/srv/pg data/it's.new-job-1", source_address="10.0.0.1", source_port=5432,
+        user="pgpanel_replication",
         passfile="/var/lib/postgresql/.pgpanel/pgpass", slot="pgpanel_pg2", compress="zstd:1", max_rate="10M", **options,  # type: ignore[arg-type]
     ).command  # fmt: skip
 

@@ -106,7 +106,8 @@ def test_one_set_of_settings_is_written_in_the_words_of_each_version() -> None:
     }  # fmt: skip
     assert versions.of("15").settings(wanted) == wanted
     assert versions.of("12").settings(wanted) == {
-        "wal_level": "replica", "wal_keep_segments": "64", "max_wal_size": "2GB", "wal_sender_timeout": "20s", "max_wal_senders": "10",
+        "wal_level": "replica", "wal_keep_segments": "64", "max_wal_size": "2GB", "wal_sender_timeout": "20s",
+        "max_wal_senders": "10",
     }  # fmt: skip
     assert versions.of("9.2").settings(wanted) == {
         "wal_level": "hot_standby", "wal_keep_segments": "64", "checkpoint_segments": "43", "replication_timeout": "20s",
