@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from django.utils.translation import gettext as _
 
+from clusters import services
+from clusters.findings import Seen
 from clusters.models import Node, NodeState
+from remote.facts import Facts, facts_from_json
 
 WORST_FIRST = ("broken", "stale", "idle", "streaming")
 
@@ -30,6 +33,23 @@ def is_foreign(node: Node) -> bool:
     controls = [found.get("control") or {} for found in state.facts.get("clusters", [])]
     identifiers = {control.get("system_identifier", "") for control in controls} - {""}
     return bool(identifiers) and own not in identifiers
+
+
+def facts_of(node: Node) -> Facts | None:
+    """The node's last facts."""
+    state = state_of(node)
+    return facts_from_json(state.facts) if state and state.facts else None
+
+
+def seen_of(nodes: Sequence[Node]) -> list[Seen]:
+    """The nodes' last facts, as the pure rules (`dangers`, `findings`) take them."""
+    found = []
+    for node in nodes:
+        facts, state = facts_of(node), state_of(node)
+        if facts and state:
+            directory = services.paths_of(node).data_directory
+            found.append(Seen(node.name, facts, node.node_address, node.postgres_port, directory, state.role == "primary"))
+    return found
 
 
 def _of_this_cluster(node: Node) -> NodeState | None:

@@ -125,17 +125,21 @@ def weak_passwords(server: Server) -> Iterator[Danger]:
 
 
 def password_readable(server: Server) -> Iterator[Danger]:
-    for name in ("recovery.conf", "postgresql.auto.conf"):
-        found = server.seen.facts.paths.get(f"{server.postgres.data_directory}/{name}")
-        if found and found.mode and int(found.mode, 8) & 0o077 and "password" in (found.text or ""):
-            yield Danger(
-                "conninfo.readable", server.name, "grave",
-                _("Others on the host may read the password in %(name)s") % {"name": name},
-                _("Its mode is %(mode)s.") % {"mode": found.mode}, f"chmod 600 {server.postgres.data_directory}/{name}",
-            )  # fmt: skip
-    if "password" in server.recovery.get("primary_conninfo", ""):
+    """In the data directory only its owner gets (else the server does not start); a configuration file elsewhere may be open."""
+    if "password" not in server.recovery.get("primary_conninfo", ""):
+        return
+    setting = server.postgres.settings.get("primary_conninfo")
+    file = (setting.source_file if setting else "") or f"{server.postgres.data_directory}/recovery.conf"
+    known = server.seen.facts.paths.get(file)
+    is_inside = file.startswith(server.postgres.data_directory.rstrip("/") + "/")
+    if not is_inside and known and known.mode and int(known.mode, 8) & 0o044:
         yield Danger(
-            "conninfo.password", server.name, "note", _("The replication password stands in the standby's configuration"),
+            "conninfo.readable", server.name, "grave", _("Others on the host may read the replication password"),
+            _("It stands in %(file)s, whose mode is %(mode)s.") % {"file": file, "mode": known.mode}, f"chmod 600 {file}",
+        )  # fmt: skip
+    else:
+        yield Danger(
+            "conninfo.password", server.name, "note", _("The replication password stands in %(file)s") % {"file": file},
             _("It must be somewhere; it is only as safe as that file's mode."), _("Setup keeps it in a file of mode 0600."),
         )  # fmt: skip
 

@@ -129,12 +129,25 @@ def draft_look(draft: Draft) -> None:
     if draft.access == Draft.Access.PASSWORD_ONCE and draft.typed and _all_have_key(draft):
         draft.typed.delete()
     _propose(draft)
+    if draft.kind == Draft.Kind.IMPORT:
+        _look_closer(draft, hosts)
+
+
+def _look_closer(draft: Draft, hosts: Sequence[DraftHost]) -> None:
+    """An imported server's configuration files, whose place is known only now: who may read them?"""
+    chosen = list(draft.hosts.filter(pk__in=[host.pk for host in hosts], status=DraftHost.Status.SEEN).exclude(data_directory=""))
+    for host, look in zip(chosen, look_at_all([_target(draft, host) for host in chosen]), strict=True):
+        if isinstance(look.facts, Facts):
+            _remember(host, look)
 
 
 def _target(draft: Draft, host: DraftHost) -> Target:
     by_password_once = draft.access == Draft.Access.PASSWORD_ONCE and not host.key_installed
     access = services.access_to(host, credential_of(draft, host, by_password_once=by_password_once))
-    request = FactsRequest(port=host.postgres_port, data_directory=host.data_directory)
+    facts = facts_of(host)
+    postgres = facts.postgres(host.data_directory) if facts else None
+    files = (postgres.config_file,) if postgres and postgres.config_file else ()
+    request = FactsRequest(port=host.postgres_port, data_directory=host.data_directory, paths=files)
     target = Target(host.name, access, request)
     if by_password_once and draft.made_key:
         target = replace(target, install=credentials.secret_of(draft.made_key), install_line=draft.made_key.public_part)

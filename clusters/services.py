@@ -54,7 +54,7 @@ def access_to(address: HostAddress, credential: Credential | None) -> Access:
 
 def host_of(node: Node, lock: Lock | None = None) -> Host:
     """Not connected yet; a context manager. `lock` for whoever changes something there."""
-    return Host(access_of(node), node.name, lock=lock)
+    return Host(access_of(node), node.name, lock=lock, state_owner=paths_of(node).owner)
 
 
 def paths_of(node: Node) -> Paths:
@@ -66,7 +66,11 @@ def facts_request_of(node: Node, **more: Any) -> FactsRequest:
     """The look at this node's own database cluster. `more`: further fields of FactsRequest (paths, reach, sections)."""
     paths = paths_of(node)
     request = FactsRequest(
-        data_directory=paths.data_directory, port=node.postgres_port, bin_directory=paths.bin_directory, owner=paths.owner
+        data_directory=paths.data_directory,
+        port=node.postgres_port,
+        bin_directory=paths.bin_directory,
+        owner=paths.owner,
+        paths=(paths.config_file,),
     )
     return replace(request, **more)
 

@@ -15,13 +15,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from clusters import connections, dangers, services, tasks
 from clusters import credentials as keeping
-from clusters.condition import WORST_FIRST, is_bare, state_of, worst_of
-from clusters.findings import Seen
+from clusters.condition import WORST_FIRST, facts_of, is_bare, seen_of, state_of, worst_of
 from clusters.forms import ClusterForm, CredentialForm, NodeForm, RemoveForm
 from clusters.models import Cluster, Credential, Draft, Node
 from clusters.rights import cluster_or_404, clusters_for, may, node_or_404
 from clusters.wizard import person
-from remote.facts import Facts, facts_from_json
 
 ACTIVE_JOB = ("queued", "running")
 
@@ -59,7 +57,7 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
     primary = next((node for node in nodes if (state := state_of(node)) and state.role == "primary"), None)
     context = {
         "cluster": cluster, "nodes": nodes, "word": word, "problem": problem, "primary": primary,
-        "connections": connections.strings(nodes, primary), "dangers": dangers.dangers(_seen(nodes)),
+        "connections": connections.strings(nodes, primary), "dangers": dangers.dangers(seen_of(nodes)),
         "bare": [node for node in nodes if is_bare(node)],
     }  # fmt: skip
     return render(request, "clusters/detail.html", context | _rights(request, cluster))
@@ -67,24 +65,6 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
 
 def _rights(request: HttpRequest, cluster: Cluster) -> dict[str, bool]:
     return {"may_operate": may(request.user, "operator", cluster), "may_administer": may(request.user, "administrator", cluster)}
-
-
-def _seen(nodes: list[Node]) -> list[Seen]:
-    """The nodes' last facts, as the pure rules take them."""
-    found = []
-    for node in nodes:
-        facts, state = _facts(node), state_of(node)
-        if facts and state:
-            paths = services.paths_of(node)
-            found.append(
-                Seen(node.name, facts, node.node_address, node.postgres_port, paths.data_directory, state.role == "primary")
-            )
-    return found
-
-
-def _facts(node: Node) -> Facts | None:
-    state = state_of(node)
-    return facts_from_json(state.facts) if state and state.facts else None
 
 
 @require_http_methods(["GET", "POST"])
@@ -168,7 +148,7 @@ def _replaced(credential: Credential, form: CredentialForm) -> bool:
 def node(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
     """The node's facts. With `?part=facts` only these (pulled again while a look is under way)."""
     found = node_or_404(request.user, name, node_name)
-    facts, state = _facts(found), state_of(found)
+    facts, state = facts_of(found), state_of(found)
     paths = services.paths_of(found)
     postgres = facts.postgres(paths.data_directory) if facts else None
     asked = request.GET.get("after", "")

@@ -20,9 +20,8 @@ SAFE = Postgres(
 )  # fmt: skip
 
 
-def found(postgres: Postgres, **paths: PathFact) -> dict[str, str]:
-    named = {f"{DATA}/{name.replace('_', '.')}": path for name, path in paths.items()}
-    seen = Seen("pg1", Facts("h1", clusters=(postgres,), paths=named), "10.0.0.1", data_directory=DATA)
+def found(postgres: Postgres) -> dict[str, str]:
+    seen = Seen("pg1", Facts("h1", clusters=(postgres,)), "10.0.0.1", data_directory=DATA)
     return {danger.key: danger.level for danger in dangers([seen])}
 
 
@@ -116,14 +115,23 @@ def test_md5_is_a_warning_where_scram_exists_and_a_note_where_not():
     assert found(replace(having(password_encryption="on"), hba_text=hba)) == {"hba.md5": "note"}
 
 
-def test_a_password_that_others_may_read_is_grave():
-    standby = replace(
-        SAFE, role="standby",
-        recovery_text="primary_conninfo = 'host=a user=r password=***'\nrecovery_target_timeline = 'latest'",
-    )  # fmt: skip
-    readable = PathFact("file", "postgres", "postgres", "0644", text="primary_conninfo = 'password=***'")
-    assert found(standby, recovery_conf=readable) == {"conninfo.readable": "grave", "conninfo.password": "note"}
-    assert found(standby, recovery_conf=replace(readable, mode="0600")) == {"conninfo.password": "note"}
+def test_a_replication_password_in_a_file_open_to_others_is_grave():
+    file = "/etc/postgresql/15/main/postgresql.conf"
+    conninfo = Setting("host=a user=r password=***", source_file=file)
+    standby = replace(SAFE, role="standby", settings={**SAFE.settings, "primary_conninfo": conninfo})
+
+    def with_mode(mode: str) -> list[tuple[str, str]]:
+        facts = Facts("h1", clusters=(standby,), paths={file: PathFact("file", "postgres", "postgres", mode)})
+        return [(danger.key, danger.level) for danger in dangers([Seen("pg1", facts, "10.0.0.1", data_directory=DATA)])]
+
+    assert with_mode("0644") == [("conninfo.readable", "grave")]
+    assert with_mode("0600") == [("conninfo.password", "note")]
+
+
+def test_in_the_data_directory_the_replication_password_is_the_owners_alone():
+    text = "primary_conninfo = 'host=a user=r password=***'\nrecovery_target_timeline = 'latest'"
+    standby = replace(SAFE, role="standby", recovery_text=text)
+    assert found(standby) == {"conninfo.password": "note"}
 
 
 def test_a_recovery_conf_without_the_latest_timeline_will_not_follow_a_promoted_one():
