@@ -132,7 +132,7 @@ END = (
     STATE
     + """\
 look
-[ "$status" = running ] || exit 0
+[ "$status" != absent ] && is_ours || exit 0
 end_sessions "$2" || { echo "$pids"; exit 1; }
 """
 )

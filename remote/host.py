@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 from remote import detached as jobs
-from remote import ending, files
+from remote import ending, files, look, parse
 from remote.access import Access, Lock
 from remote.command import Command, Detached, WriteFile, text_value
 from remote.detached import DetachedState
@@ -70,7 +70,7 @@ class Answer:
 class Host:
     """name: what messages call it. lock: taken by every changing command (`remote.access.Lock`).
 
-    state_owner: the account that owns the databases; root's changing commands meet its own at the same lock, in its home.
+    state_owner: the account that owns the databases. The lock lies in its home: there its own commands and root's meet.
     """
 
     def __init__(
@@ -142,8 +142,6 @@ class Host:
 
     def facts(self, request: FactsRequest = FactsRequest()) -> Facts | Unreachable:  # noqa: B008 - a frozen value
         """One read-only look; a host that cannot be reached is a value. What the script itself gets wrong is still an error."""
-        from remote import look, parse  # noqa: PLC0415
-
         command = look.facts_command(request)
         try:
             self.connect()  # so that the round trip below is the script's and not the login's
@@ -261,7 +259,7 @@ class Host:
             except ChannelRefused as refused:
                 raise HostUnreachable(
                     f"{self.name} ({self.access.place}) lets {self.access.user} log in, but opens no session: {refused}", self.name,
-                    "Check MaxSessions, PermitTTY and the account's limits in sshd's configuration",
+                    "Check MaxSessions in sshd's configuration, and whether the host is out of memory or processes",
                 ) from refused  # fmt: skip
 
     def _end(self, command: Command, exchange: Exchange) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn
 import paramiko
 from fabric.config import Config
 from fabric.connection import Connection
-from paramiko.ssh_exception import ChannelException, NoValidConnectionsError
+from paramiko.ssh_exception import ChannelException, IncompatiblePeer, NoValidConnectionsError
 
 from remote.access import Access
 from remote.errors import AuthenticationRefused, HostError, HostKeyChanged, HostKeyUnknown, HostUnreachable
@@ -178,6 +178,11 @@ def in_plain_words(error: Exception, access: Access, name: str, timeout_seconds:
             return no_session(error.strerror or "", who, name, timeout_seconds)
         case OSError():
             return not_connected(error, who, name)
+        case IncompatiblePeer():
+            return HostUnreachable(
+                f"{who} and the panel have no way of encrypting in common: {error}", name,
+                "Its sshd is too old, or restricted to other algorithms: sshd -T | grep -E 'kex|ciphers|macs|hostkeyalgo'", "other",
+            )  # fmt: skip
         case EOFError() | paramiko.SSHException():
             return no_session(str(error), who, name, timeout_seconds)
     return HostUnreachable(f"{who} could not be reached: {type(error).__name__}: {error}", name)

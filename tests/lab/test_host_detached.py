@@ -113,6 +113,15 @@ def test_ending_it_ends_everything_it_started_even_what_ignores_being_asked(pg1:
     assert root.detached_state(name, "postgres").status == "died"
 
 
+def test_what_is_left_of_a_command_that_has_ended_is_ended_too(pg1: LabHost, root: Host, name: str) -> None:
+    root.start_detached(name, long("sleep 7101 & echo end"))
+    wait_until(lambda: root.detached_state(name, "postgres").status == "ended")
+    assert "sleep 7101" in command_lines(pg1)
+    assert root.end_detached(name, "postgres", grace_seconds=1)
+    assert "sleep 7101" not in command_lines(pg1)
+    assert root.detached_state(name, "postgres").exit_code == 0
+
+
 def test_one_that_is_asked_to_end_may_clean_up(pg1: LabHost, root: Host, name: str) -> None:
     root.start_detached(name, long("trap 'echo tidy; exit 9' TERM; echo ready; while :; do sleep 0.1; done"))
     wait_until(lambda: root.follow(name, "postgres")[0])

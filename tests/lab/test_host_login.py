@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from host_reach import access_to, file_kept, lab_password, pinned, reads, wait_u
 
 from lab import Host as LabHost
 from lab import Lab
-from remote.command import Command, Secret
+from remote.command import Command, Secret, script
 from remote.errors import HostError
 from remote.facts import Unreachable
 from remote.host import (
@@ -24,6 +26,7 @@ from remote.host import (
     HostKeyChanged,
     HostKeyUnknown,
     HostUnreachable,
+    Lock,
     generate_key,
     offered_host_key,
     unreachable,
@@ -52,11 +55,27 @@ def host_keys(pg1: LabHost) -> Iterator[dict[str, str]]:
     return {kind: pg1.run(["cat", f"/etc/ssh/ssh_host_{kind}_key.pub"]).stdout for kind in ("ed25519", "rsa", "ecdsa")}
 
 
-@pytest.mark.parametrize("login", ["root", "postgres", "ops"])
-@pytest.mark.parametrize("user", ["", "root", "postgres", "ops"])
+@contextmanager
+def sshd_set(host: LabHost, lines: str) -> Iterator[None]:
+    """sshd with other settings for a while (the first value wins)."""
+    path = "/etc/ssh/sshd_config"
+    with file_kept(host, path, lines + host.run(["cat", path]).stdout):
+        reload(host)
+        yield
+    reload(host)
+
+
+def reload(host: LabHost) -> None:
+    host.run("kill -HUP $(cat /run/sshd.pid)")
+    time.sleep(0.3)
+    host.wait_ssh()
+
+
+@pytest.mark.parametrize(
+    ("login", "user"),
+    [*itertools.product(["root", "ops"], ["", "root", "postgres", "ops"]), ("postgres", ""), ("postgres", "postgres")],
+)
 def test_a_command_runs_as_the_user_that_it_names_whoever_logs_in(lab: Lab, pg1: LabHost, login: str, user: str) -> None:
-    if login == "postgres" and user in ("root", "ops"):
-        pytest.skip("postgres may not become anybody")
     look = reads('printf "%s %s %s %s %s" "$(id -un)" "$HOME" "$PWD" "$USER" "$LC_ALL"', user=user)
     homes = {"root": "/root", "postgres": "/var/lib/postgresql", "ops": "/home/ops"}
     expected = user or login
@@ -67,6 +86,45 @@ def test_a_command_runs_as_the_user_that_it_names_whoever_logs_in(lab: Lab, pg1:
 def test_ops_logs_in_with_a_password_alone(lab: Lab, pg1: LabHost) -> None:
     with Host(access_to(lab, pg1, "ops", private_key=None, password=lab_password(lab)), "pg1") as host:
         assert host.run(WHO).stdout == "ops\n"
+
+
+def test_a_server_that_takes_passwords_only_in_a_dialogue_gets_it_there(lab: Lab, pg2: LabHost) -> None:
+    pg2.run(["chpasswd"], input=f"ops:{lab.keys.password}\n")
+    access = access_to(lab, pg2, "ops", private_key=None, password=lab_password(lab))
+    with sshd_set(pg2, "PasswordAuthentication no\nKbdInteractiveAuthentication yes\n"), Host(access, "pg2") as host:
+        assert host.run(WHO).stdout == "ops\n"
+
+
+def test_a_server_without_an_algorithm_in_common_is_said(lab: Lab, pg2: LabHost) -> None:
+    with (
+        sshd_set(pg2, "KexAlgorithms sntrup761x25519-sha512@openssh.com\n"),
+        Host(access_to(lab, pg2), "pg2") as host,
+        pytest.raises(HostUnreachable, match="no way of encrypting in common"),
+    ):
+        host.run(WHO)
+
+
+def test_where_there_is_no_runuser_root_uses_su(lab: Lab, pg2: LabHost) -> None:
+    pg2.run("mv /usr/sbin/runuser /usr/sbin/runuser.away")
+    try:
+        with Host(access_to(lab, pg2), "pg2", lock=Lock("su", 1)) as host:
+            result = host.run(script('id -un; echo "$1"; cat; exit 7', "it's", user="postgres", stdin="in"), check=False)
+            assert (result.stdout, result.exit_code) == ("postgres\nit's\nin", 7)
+            assert host.run(script("id -un")).stdout == "root\n"
+    finally:
+        pg2.run("mv /usr/sbin/runuser.away /usr/sbin/runuser")
+
+
+def test_without_flock_nothing_is_changed_and_it_is_said(lab: Lab, pg2: LabHost) -> None:
+    pg2.run("mv /usr/bin/flock /usr/bin/flock.away")
+    try:
+        with Host(access_to(lab, pg2), "pg2", lock=Lock("flock", 1)) as host:
+            with pytest.raises(HostError, match="pg2 has no flock program") as refused:
+                host.run(script("touch /tmp/changed"))
+            assert "util-linux" in refused.value.mend
+            assert host.run(reads("ls /tmp")).stdout == ""
+    finally:
+        pg2.run("mv /usr/bin/flock.away /usr/bin/flock")
 
 
 def test_sudo_gets_the_password_when_it_asks_and_the_command_gets_its_input_whole(lab: Lab, pg1: LabHost) -> None:
@@ -377,10 +435,7 @@ def test_a_host_that_was_restarted_is_logged_in_to_again(lab: Lab, pg2: LabHost)
 
 
 def test_where_only_one_session_is_allowed_commands_side_by_side_take_another_connection(lab: Lab, pg2: LabHost) -> None:
-    pg2.run("sed -i '1i MaxSessions 1' /etc/ssh/sshd_config; kill -HUP $(cat /run/sshd.pid)")
-    pg2.wait_ssh()
-    time.sleep(0.2)
-    with Host(access_to(lab, pg2), "pg2") as host:
+    with sshd_set(pg2, "MaxSessions 1\n"), Host(access_to(lab, pg2), "pg2") as host:
         answers: list[str] = []
         threads = [threading.Thread(target=lambda: answers.append(host.run(reads("sleep 1; id -un")).stdout)) for _ in range(3)]
         for thread in threads:
