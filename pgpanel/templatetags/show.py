@@ -97,3 +97,14 @@ def tone(state: str | None) -> str:
     """The CSS class (shape and colour) of a state's word; a word that is not known here is "unknown", never green."""
     word = str(state or "").strip().lower().replace(", ", "-").replace(" ", "-").replace("_", "-")
     return word if word in TONES else TONE_OF.get(word, "unknown")
+
+
+@register.filter
+def first_line(text: str) -> str:
+    """What a page says biggest; `other_lines` is the rest."""
+    return text.strip().partition("\n")[0]
+
+
+@register.filter
+def other_lines(text: str) -> str:
+    return text.strip().partition("\n")[2].strip()

@@ -101,19 +101,14 @@ def seen(node: Any, **more: Any) -> Any:
 
 
 def sample(name: str) -> dict[str, Any]:
+    """As the collector leaves it in `NodeState.sample`."""
     if name == "pg1":
-        return {"state": "primary"}
+        return {"state": "primary", "is_the_primary": True}
     if name == "pg2":
-        return {
-            "state": "streaming",
-            "write_bytes": 0,
-            "flush_bytes": 0,
-            "replay_bytes": 0,
-            "replay_seconds": 0.004,
-            "sync_state": "sync",
-        }
-    return {"state": "catching up", "write_bytes": 16 << 20, "flush_bytes": 17 << 20, "replay_bytes": PRIMARY_LSN - BEHIND_LSN,
-            "replay_seconds": 3.1, "sync_state": "async"}  # fmt: skip
+        lag = {"write_bytes": 0, "flush_bytes": 0, "replay_bytes": 0, "replay_seconds": 0.004}
+        return {"state": "streaming", "upstream": "pg1", "sync_state": "sync", **lag}
+    lag = {"write_bytes": 16 << 20, "flush_bytes": 17 << 20, "replay_bytes": PRIMARY_LSN - BEHIND_LSN, "replay_seconds": 3.1}
+    return {"state": "catching-up", "upstream": "pg1", "sync_state": "async", "eta_seconds": 12, **lag}
 
 
 def samples(of: Any, seconds: int = 60) -> None:

@@ -96,3 +96,9 @@ def test_a_state_has_a_shape_and_colour(word: str | None, tone: str) -> None:
 
 def test_a_word_that_nobody_taught_is_never_green() -> None:
     assert show.tone("flabbergasted") == "unknown"
+
+
+def test_an_outcome_has_one_sentence_to_say_big() -> None:
+    assert show.first_line("pg3 streams.\nAll is well.\n") == "pg3 streams."
+    assert show.other_lines("pg3 streams.\nAll is well.\n") == "All is well."
+    assert show.other_lines("pg3 streams.") == ""
