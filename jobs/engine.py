@@ -103,7 +103,7 @@ def _walk(  # noqa: PLR0911 (one return per ending reads best)
         sight = Sight(hosts, kind.requests(params, brief), job.notes)
         Walk(kind, params, brief, plan, sight=sight, actor=actor).go()
         with suppress(HostError):
-            remember(job, sight.look(sight.requests))
+            remember(job, sight.look_whole())
         return Ending(Status.SUCCEEDED, "Done: " + job.title)
     except HandOver:
         log.write("note", "this worker was told to stop: the next one goes on from here")

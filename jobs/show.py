@@ -29,14 +29,24 @@ class StepRow:
     seconds: float | None
     since: datetime | None
 
+    @property
+    def first_words(self) -> str:
+        """Of its error; the outcome says all."""
+        return self.step.error.partition("\n")[0]
 
-def planned_checks(plan: Plan) -> dict[str, list[Check]]:
-    """The preflight table, per host, what is refused first."""
-    rank = {"refused": 0, "warning": 1, "ok": 2}
+
+def troubles(plan: Plan) -> list[Check]:
+    """What is refused, then what is warned of."""
+    return sorted((check for check in plan.checks if check.level != "ok"), key=lambda check: check.level)
+
+
+def passed(plan: Plan) -> dict[str, list[Check]]:
+    """What was found in order, per host."""
     found: dict[str, list[Check]] = {}
-    for check in sorted(plan.checks, key=lambda check: rank[check.level]):
-        found.setdefault(check.node, []).append(check)
-    return dict(sorted(found.items()))
+    for check in plan.checks:
+        if check.level == "ok":
+            found.setdefault(check.node, []).append(check)
+    return found
 
 
 def planned_steps(plan: Plan) -> list[tuple[PlannedStep, list[tuple[str, list[DiffLine]]]]]:

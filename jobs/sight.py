@@ -15,7 +15,7 @@ OpenHost = Callable[[str], Host]
 
 MOST_AT_ONCE = 8
 AGAIN = frozenset({"host", "postgres", "sql", "paths"})
-"""Sections of a second look: which ports can be reached from the host is asked once (it costs a timeout where one is closed)."""
+"""Sections of a second look. Sizes are walked and ports tried only once: they cost, and no step waits for them."""
 
 
 class Hosts:
@@ -59,6 +59,12 @@ class Sight:
     def touched(self) -> None:
         """Something was changed somewhere: a command on one host may show on another."""
         self._stale = set(self.requests)
+
+    def look_whole(self) -> World:
+        """Every section of every node, as at first: what a page will show of them."""
+        self._seen.clear()
+        self.touched()
+        return self.look(self.requests)
 
     def look(self, nodes: Iterable[str], *, again: bool = False) -> World:
         """The world with fresh facts of `nodes`. again: also of those that nothing has touched since."""

@@ -22,7 +22,7 @@ from jobs.kinds import KINDS
 from jobs.models import Job, LogLine
 from jobs.recipe import ParamsError
 from jobs.runbook import runbook
-from jobs.show import planned_checks, planned_steps, step_rows
+from jobs.show import passed, planned_steps, step_rows, troubles
 from jobs.stored import plan_from_json
 
 LINES_SHOWN = 2000
@@ -132,7 +132,9 @@ def job_plan_page(request: HttpRequest, job_id: int) -> HttpResponse:
     job = job_or_404(request, job_id)
     plan = plan_from_json(job.plan)
     context = {
-        "job": job, "plan": plan, "checks": planned_checks(plan), "steps": planned_steps(plan), "is_wizard": job.kind == "setup",
+        "job": job, "plan": plan,
+        "troubles": troubles(plan), "passed": passed(plan),
+        "passed_count": sum(check.level == "ok" for check in plan.checks), "steps": planned_steps(plan), "is_wizard": job.kind == "setup",
         "may_start": may(person(request), "operator", job.cluster), "settings_url": _settings_url(job),
         "busy": Job.objects.filter(cluster=job.cluster, status__in=Job.ACTIVE).exclude(pk=job.pk).first(),
         "restarts": sorted({step.restarts for step in plan.steps if step.restarts}),

@@ -14,7 +14,9 @@ from jobs.redaction import LONGEST_LINE, Redactor
 from remote.command import Secret
 
 SECRET = Secret("replication password", "pa ss'w\"ö\\rd+/=")
-KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU\nAAAAtzc2gtZWQyNTUxOQAAACBQ\n-----END OPENSSH PRIVATE KEY-----"
+KEY = "\n".join([
+    "-----BEGIN OPENSSH PRIVATE KEY-----", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU", "AAAAtzc2gtZWQyNTUxOQAAACBQ", "-----END OPENSSH PRIVATE KEY-----",
+])  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_a_confirmed_plan_starts_and_the_job_is_shown(client, cluster, ana, tmp_
     assert "Waiting for a worker to take it." in text_of(response)
     run(job)
     response = client.get(f"/jobs/{job.pk}/")
-    for said in ("Succeeded", "Done: Small job", "copied 3 of 3", "the secret is &lt;small password&gt;", "ana from 127.0.0.1"):
+    for said in ("succeeded", "Done: Small job", "copied 3 of 3", "the secret is &lt;small password&gt;", "ana from 127.0.0.1"):
         assert said in text_of(response), said
     assert f'data-live-topics="job:{job.pk}" data-live-after="{Job.objects.get(pk=job.pk).last_seq}"' in response.content.decode()
     no_inline_code(response)
@@ -236,7 +236,8 @@ def test_settings_of_setup_begin_with_what_was_seen_and_come_back_as_they_were(c
     page = client.get("/jobs/new/setup/?cluster=registry").content.decode()
     assert '<option value="pg2" selected>' in page
     values = {"primary": "pg2", "standbys": ["pg1"], "method": "rsync", "retention": "slots", "keep_megabytes": "4096",
-              "archive_hold_megabytes": "512", "replication_role": "repl", "monitoring_role": "mon", "panel_addresses": "10.0.0.1, 10.0.0.2",
+              "archive_hold_megabytes": "512", "replication_role": "repl", "monitoring_role": "mon",
+              "panel_addresses": "10.0.0.1, 10.0.0.2",
               "tablespaces": "/srv/a = /srv/b", "link_megabits": "200"}  # fmt: skip
     assert client.post("/jobs/new/setup/?cluster=registry", values).status_code == 302
     job = Job.objects.get()
