@@ -47,7 +47,7 @@ def _password_method(scene: Scene, params: SetupParams, world: World) -> str:
     """scram where the server has it, unless the role is somebody's, with an md5 password that is not ours to change."""
     server = postgres_of(world, scene.primary)
     roles = server.roles if server else ()
-    is_md5 = any(role.name == params.replication_role and role.password_kind == "md5" for role in roles)
+    is_md5 = any(role.name == params.replication_role and role.password_kind == "md5" for role in roles)  # noqa: S105 – a kind
     is_ours = params.replication_role.startswith("pgpanel_")
     return "scram-sha-256" if scene.version.has_scram and (is_ours or not is_md5) else "md5"
 
@@ -55,12 +55,12 @@ def _password_method(scene: Scene, params: SetupParams, world: World) -> str:
 def config_file(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> WriteFile:
     lines = block_lines(scene, params, world, spec)
     text = _without_masked(base_text(scene, world, spec, "postgresql.conf"), {line.split(" ", 1)[0] for line in lines})
-    return _file(scene, world, spec, "postgresql.conf", config.with_block(text, lines, _who(scene)), "0644")
+    return _file(scene, world, spec, "postgresql.conf", config.with_block(text, lines, _who(scene)))
 
 
 def hba_file(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> WriteFile:
     text = config.with_block(base_text(scene, world, spec, "pg_hba.conf"), hba_lines(scene, params, world), _who(scene), at="start")
-    return _file(scene, world, spec, "pg_hba.conf", text, "0640")
+    return _file(scene, world, spec, "pg_hba.conf", text)
 
 
 def _who(scene: Scene) -> str:
@@ -85,7 +85,9 @@ def relocated(text: str, primary: NodeSpec, spec: NodeSpec) -> str:
     if is_apart and (spec.config_directory, spec.data_directory) == (primary.config_directory, primary.data_directory):
         own: dict[str, str] = {}
     else:
-        own = {"data_directory": spec.data_directory} | {f"{kind}_file": f"{spec.config_directory}/pg_{kind}.conf" for kind in ("hba", "ident")}
+        own = {"data_directory": spec.data_directory} | {
+            f"{kind}_file": f"{spec.config_directory}/pg_{kind}.conf" for kind in ("hba", "ident")
+        }
     written = {name: f"{name} = {config.quoted(path)}\n" for name, path in own.items()} if is_apart else {}
     lines = []
     for line in text.splitlines(keepends=True):
@@ -94,7 +96,11 @@ def relocated(text: str, primary: NodeSpec, spec: NodeSpec) -> str:
         if name in own:
             lines.append(written.pop(name, f"#{line}"))
         else:
-            lines.append(f"#{line}" if name.startswith("include") or (own and name in ("external_pid_file", "stats_temp_directory")) else line)
+            lines.append(
+                f"#{line}"
+                if name.startswith("include") or (own and name in ("external_pid_file", "stats_temp_directory"))
+                else line
+            )
     return "".join((*lines, *written.values()))
 
 
@@ -109,13 +115,14 @@ def is_masked(text: str, names: Sequence[str]) -> bool:
     return config.MASK in _without_masked(text, set(names))
 
 
-def _file(scene: Scene, world: World, spec: NodeSpec, name: str, text: str, usual_mode: str) -> WriteFile:
+def _file(scene: Scene, world: World, spec: NodeSpec, name: str, text: str) -> WriteFile:
     """Owner and mode stay as they are; a new standby's are set, so that plan and run say the same."""
     path = f"{spec.config_directory}/{name}"
     found = path_of(world, spec, path)
-    is_apart = spec.config_directory != spec.data_directory
+    is_apart, usual_mode = spec.config_directory != spec.data_directory, {"pg_hba.conf": "0640"}.get(name, "0644")
     if found.kind in ("file", "link") and found.owner and found.mode and not (is_new(scene, world, spec) and not is_apart):
-        return WriteFile(path, text, found.owner, found.mode.zfill(4)) if found.kind == "file" else WriteFile(path, text, spec.owner, usual_mode)
+        is_link = found.kind == "link"  # the link's own owner and mode say nothing about the file
+        return WriteFile(path, text, spec.owner if is_link else found.owner, usual_mode if is_link else found.mode.zfill(4))
     return WriteFile(path, text, spec.owner, usual_mode if is_apart else "0600")
 
 
@@ -129,7 +136,9 @@ def contradicting(scene: Scene, params: SetupParams, world: World, spec: NodeSpe
         return ()
     wanted = node_settings(scene, params, world, spec)
     found = config.overridden_by_auto(server.auto_config_text, (*wanted, *RECOVERY_NAMES))
-    return tuple(sorted(name for name, value in found.items() if name in RECOVERY_NAMES or not _says_the_same(server, name, value, wanted)))
+    return tuple(
+        sorted(name for name, value in found.items() if name in RECOVERY_NAMES or not _says_the_same(server, name, value, wanted))
+    )
 
 
 def _says_the_same(server: Postgres, name: str, value: str, wanted: dict[str, str]) -> bool:

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 
 from jobs.kinds.params import BaseBackupParams, Method, SetupParams
 from jobs.kinds.scene import (
-    REPLACEABLE, Scene, as_permitted, has_files, is_established, is_in_place, is_new, marker_at, on_host, own_file, path_of, postgres_of, sql_on,
+    REPLACEABLE,
+    Scene,
+    as_permitted,
+    has_files,
+    is_established,
+    is_in_place,
+    is_new,
+    marker_at,
+    on_host,
+    own_file,
+    path_of,
+    postgres_of,
+    sql_on,
 )  # fmt: skip
 from jobs.kinds.service import stop_command
 from jobs.kinds.settings import has_slots
@@ -37,7 +49,9 @@ class Copy:
     tablespaces: Mapping[str, str] | None = None
 
 
-def method_of(scene: Scene, params: SetupParams | BaseBackupParams, world: World, source: NodeSpec, target: NodeSpec) -> tuple[Method, str]:
+def method_of(
+    scene: Scene, params: SetupParams | BaseBackupParams, world: World, source: NodeSpec, target: NodeSpec
+) -> tuple[Method, str]:
     """Which method and why, from stable facts: what is installed, the version, and the link that the parameters name."""
     if params.method != "auto":
         return params.method, "it was chosen"
@@ -47,7 +61,10 @@ def method_of(scene: Scene, params: SetupParams | BaseBackupParams, world: World
         return "pg_basebackup", "it compresses on the primary and streams the WAL meanwhile"
     is_slow = 0 < params.link_megabits <= SLOW_LINK_MEGABITS
     if is_slow and all("rsync" in tools_on(world, spec) for spec in (source, target)):
-        return "rsync", f"a link of {params.link_megabits} Mbit/s, and PostgreSQL {scene.major} cannot compress a base backup on its way"
+        return (
+            "rsync",
+            f"a link of {params.link_megabits} Mbit/s, and PostgreSQL {scene.major} cannot compress a base backup on its way",
+        )
     return "pg_basebackup", "it streams the WAL meanwhile"
 
 
@@ -106,7 +123,7 @@ def copy_step(scene: Scene, copy: Copy, is_elsewhere: bool = False) -> Step:
         return not is_elsewhere and (is_in_place(scene, world, target) or is_established(scene, world, target))
 
     return Step(
-        key=f"standby.copy#{target.name}", node=target.name, title=f"Copy the data directory from {copy.source.name} by {copy.method}",
+        key=f"standby.copy#{target.name}", node=target.name, title=f"Copy the data from {copy.source.name} by {copy.method}",
         done=done, actions=lambda world: (copy_command(scene, copy, world),), why=_why(copy),
     )  # fmt: skip
 

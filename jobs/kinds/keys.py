@@ -1,4 +1,4 @@
-"""What pgpanel keeps on each node: directories, scripts and keys for archiving both ways, the password file of the replication role."""
+"""What pgpanel keeps on each node: directories, scripts and keys for archiving both ways, a password file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ def _prepare(scene: Scene, params: SetupParams, spec: NodeSpec) -> Step:
 
     def done(world: World) -> bool:
         has_directory = path_of(world, spec, own_directory(spec)).kind == "directory" and _has_room_for_copy(scene, world, spec)
-        return has_directory and has_files(world, files, spec) and (not params.archive or _is_authorized(scene, world, spec, authorized))
+        return (
+            has_directory
+            and has_files(world, files, spec)
+            and (not params.archive or _is_authorized(scene, world, spec, authorized))
+        )
 
     def actions(world: World) -> Sequence[Action]:
         new = [scene.new_directory(spec)] if is_new(scene, world, spec) else []
@@ -35,8 +39,8 @@ def _prepare(scene: Scene, params: SetupParams, spec: NodeSpec) -> Step:
     return Step(
         key=f"node.prepare#{spec.name}", node=spec.name, done=done, actions=actions,
         title="Make directories, keys and scripts for archiving" if params.archive else "Make directories and the password file",
-        why=f"All of it lies in {own_directory(spec)}, for {spec.owner} alone: any node can hand WAL to any other, whoever is primary;"
-        " the keys can do nothing else there." if params.archive else f"In {own_directory(spec)}, for {spec.owner} alone.",
+        why=f"All of it lies in {own_directory(spec)}, for {spec.owner} alone."
+        + (" Any node can hand WAL to any other, whoever is primary; the keys can do nothing else." if params.archive else ""),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ def proof_steps(scene: Scene, params: SetupParams, world: World) -> list[Step]:
     standbys = scene.standbys
     steps = [_streaming(scene, spec) for spec in standbys]
     steps.append(_write(scene))
-    steps += [_replayed(scene, spec) for spec in standbys]
+    steps += [_replayed(spec) for spec in standbys]
     if archives(scene, params, world):
         steps += [_archived(scene, spec) for spec in standbys]
     return steps
@@ -46,7 +46,7 @@ def _write(scene: Scene) -> Step:
     position = f"{call.insert_lsn}()"
     sql = (
         "DO $write$ BEGIN PERFORM txid_current(); END $write$;\n"
-        f"SELECT {position} || ' ' || {call.wal_file_name}({position});\n"  # noqa: S608
+        f"SELECT {position} || ' ' || {call.wal_file_name}({position});\n"
         f"DO $switch$ BEGIN PERFORM {call.switch_wal}(); END $switch$;\n"
     )
     return Step(
@@ -62,7 +62,7 @@ def noted(world: World) -> tuple[int, str] | None:
     return (lsn.parse(words[0]), words[1]) if len(words) >= 2 else None
 
 
-def _replayed(scene: Scene, spec: NodeSpec) -> Step:
+def _replayed(spec: NodeSpec) -> Step:
     def done(world: World) -> bool:
         write, standby = noted(world), postgres_of(world, spec)
         return bool(write and standby and standby.replay_lsn >= write[0])
@@ -82,6 +82,7 @@ def _archived(scene: Scene, spec: NodeSpec) -> Step:
         return bool(write and name[:24] >= write[1])
 
     return Step(
-        key=f"proof.archived#{spec.name}", node=spec.name, title=f"The archive of {spec.name} has received that WAL file", done=done,
-        within_seconds=120, is_proof=True, why=f"It lies in {spec.wal_archive_directory}, pushed by {scene.primary.name}.",
+        key=f"proof.archived#{spec.name}", node=spec.name, title=f"The archive of {spec.name} has received that WAL file",
+        done=done, within_seconds=120, is_proof=True,
+        why=f"It lies in {spec.wal_archive_directory}, pushed by {scene.primary.name}.",
     )  # fmt: skip

@@ -16,7 +16,7 @@ OURS = "pgpanel_"
 
 
 def role_step(scene: Scene, params: SetupParams) -> Step:
-    """One step for both. What was set is noted beside it as a fingerprint: the server cannot be asked whether a password is ours."""
+    """One step for both. A fingerprint of the passwords is noted: the server cannot be asked whether they are ours."""
     primary = scene.primary
     noted = WriteFile(own_file(primary, "roles"), _fingerprints(scene, params), primary.owner)
     sql = (*_pieces(_replication(scene, params)), *_pieces(_monitoring(scene, params)))

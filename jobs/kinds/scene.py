@@ -17,6 +17,8 @@ SCRIPTS = Path(__file__).with_name("scripts")
 MARKER = "pgpanel.job"
 REPLACEABLE = "pgpanel.replaceable"
 """Names the job that has proven that this directory may be moved aside."""
+CONFIGURATION = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf", "start.conf", "environment", "pg_ctl.conf")
+OWN_FILES = ("push", "receive", "settings", "targets", "known_hosts", "key", "pgpass", "roles", "authorized", "received")
 USUAL_HOMES = ("/var/lib/postgresql", "/var/lib/pgsql", "/opt/cocca-8/postgresql", "/opt/cocca-8")
 
 
@@ -77,8 +79,7 @@ def slot_name(spec: NodeSpec) -> str:
 
 
 def own_directory(spec: NodeSpec) -> str:
-    """What pgpanel keeps on a node for its database cluster: scripts, keys, password file. Beside the archived WAL, so that two clusters
-    of one account never share it."""
+    """Scripts, keys and password file of this node. Beside the archived WAL, so that two clusters of one account never share it."""
     return f"{spec.wal_archive_directory}/.pgpanel"
 
 
@@ -194,17 +195,22 @@ def request_of(brief: Brief, spec: NodeSpec, more_paths: Sequence[str] = ()) -> 
     own = own_directory(spec)
     new = f"{spec.data_directory}.new-{brief.job}"
     homes = dict.fromkeys((*USUAL_HOMES, f"/home/{spec.owner}"))
+    data = spec.data_directory
     paths = (
-        spec.data_directory, f"{spec.data_directory}/{MARKER}", f"{spec.data_directory}/postgresql.auto.conf",
-        f"{spec.data_directory}/recovery.conf", f"{spec.data_directory}/standby.signal",
-        f"{spec.data_directory}/{REPLACEABLE}", new, f"{new}/{MARKER}", f"{spec.data_directory}.old-{brief.job}",
-        spec.config_directory, *(f"{spec.config_directory}/{name}" for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf", "start.conf", "environment", "pg_ctl.conf")),
-        spec.wal_archive_directory, own,
-        *(f"{own}/{name}" for name in ("push", "receive", "settings", "targets", "known_hosts", "key", "pgpass", "roles", "authorized", "received")),
+        *(
+            data,
+            f"{data}/{MARKER}",
+            f"{data}/{REPLACEABLE}",
+            f"{data}/recovery.conf",
+            new,
+            f"{new}/{MARKER}",
+            f"{data}.old-{brief.job}",
+        ),
+        *(f"{spec.config_directory}/{name}" for name in CONFIGURATION),
+        *(spec.wal_archive_directory, own, *(f"{own}/{name}" for name in OWN_FILES)),
         *(f"{home}/.ssh/authorized_keys" for home in homes),
-        "/etc/ssl/certs/ssl-cert-snakeoil.pem", "/etc/ssl/private/ssl-cert-snakeoil.key",
         f"/etc/systemd/system/multi-user.target.wants/{spec.service}.service",
-    )  # fmt: skip
+    )
     peers = [node for node in brief.nodes.values() if node.name != spec.name]
     return FactsRequest(
         data_directory=spec.data_directory,

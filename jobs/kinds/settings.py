@@ -78,7 +78,10 @@ def keep_megabytes(scene: Scene, params: SetupParams, world: World) -> int:
 def shared_settings(scene: Scene, params: SetupParams, world: World) -> dict[str, str]:
     """What every member gets, so that a switchover changes nothing; newest names (`Version.settings` translates)."""
     server = postgres_of(world, scene.primary)
-    wanted = {"wal_level": _wal_level(server, scene), "max_wal_senders": _at_least(server, "max_wal_senders", len(scene.members) + 1)}
+    wanted = {
+        "wal_level": _wal_level(server, scene),
+        "max_wal_senders": _at_least(server, "max_wal_senders", len(scene.members) + 1),
+    }
     if has_slots(scene, params):
         wanted["max_replication_slots"] = _at_least(server, "max_replication_slots", len(scene.members))
     wanted |= {"hot_standby": "on"} | _retention(scene, params, world, server) | _archiving(scene, params, world, server)
@@ -96,7 +99,9 @@ def shared_settings(scene: Scene, params: SetupParams, world: World) -> dict[str
 
 def node_settings(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> dict[str, str]:
     """Everything in the managed block of this node, under its version's names."""
-    wanted = {"port": str(spec.port), "listen_addresses": listen_addresses(scene, world, spec)} | shared_settings(scene, params, world)
+    wanted = {"port": str(spec.port), "listen_addresses": listen_addresses(scene, world, spec)} | shared_settings(
+        scene, params, world
+    )
     if archives(scene, params, world):
         wanted["archive_command"] = f'{shell_word(own_file(spec, "push"))} "%p" "%f"'
     if scene.version.recovery_style == "signal":
@@ -122,8 +127,8 @@ def recovery_settings(scene: Scene, params: SetupParams, world: World, spec: Nod
 def conninfo(scene: Scene, params: SetupParams, spec: NodeSpec) -> str:
     """No password in it: it comes from a file (before 10 libpq cannot be told from which, see `standby.recovery_file`)."""
     return postgres.primary_conninfo(
-        scene.version, host=scene.primary.address, port=scene.primary.port, user=params.replication_role, application_name=spec.name,
-        passfile="" if params.trust else own_file(spec, "pgpass"), connect_timeout="10",
+        scene.version, host=scene.primary.address, port=scene.primary.port, user=params.replication_role,
+        application_name=spec.name,        passfile="" if params.trust else own_file(spec, "pgpass"), connect_timeout="10",
     )  # fmt: skip
 
 
@@ -139,7 +144,7 @@ def needs_hints(scene: Scene, server: Postgres | None) -> bool:
 
 
 def listen_addresses(scene: Scene, world: World, spec: NodeSpec) -> str:
-    """What it listens on now (a new standby: what the primary does, with its own address), and the address that the other nodes use."""
+    """What it listens on now (a new standby: as the primary, with its own address), and the address that the other nodes use."""
     facts = world.nodes[spec.name]
     if is_new(scene, world, spec):
         words = _words(value_of(postgres_of(world, scene.primary), "listen_addresses", "*"))
@@ -180,7 +185,7 @@ def _timeout(server: Postgres | None, name: str, wanted: str) -> str:
 
 
 def with_unit(setting: Setting) -> str:
-    """A value of pg_settings as a configuration file takes it: bare where the unit is one of blocks, since that is what bare means."""
+    """A value of pg_settings as a configuration file takes it: bare where the unit is of blocks, since that is what bare means."""
     is_plain = setting.unit.isalpha() and setting.value.lstrip("-").isdigit() and setting.value not in ("0", "-1")
     return setting.value + setting.unit if is_plain else setting.value
 
@@ -217,7 +222,7 @@ def _archiving(scene: Scene, params: SetupParams, world: World, server: Postgres
 
 
 def _checkpoint_size(scene: Scene, server: Postgres | None) -> dict[str, str]:
-    """Room between checkpoints (the page: checkpoint_segments); only where the old default of 3 segments would checkpoint all the time."""
+    """Room between checkpoints (the page: checkpoint_segments): the old default of 3 segments would checkpoint all the time."""
     name = scene.version.name_of("max_wal_size")
     if name != "checkpoint_segments" or number_of(server, name) >= 32:
         return {}
@@ -225,8 +230,25 @@ def _checkpoint_size(scene: Scene, server: Postgres | None) -> dict[str, str]:
 
 
 _LOCATIONS = frozenset(
-    "data_directory config_file hba_file ident_file external_pid_file unix_socket_directory unix_socket_directories stats_temp_directory"
-    " log_directory log_filename cluster_name port listen_addresses ssl_cert_file ssl_key_file ssl_ca_file ssl_crl_file".split()
+    [
+        "data_directory",
+        "config_file",
+        "hba_file",
+        "ident_file",
+        "external_pid_file",
+        "unix_socket_directory",
+        "unix_socket_directories",
+        "stats_temp_directory",
+        "log_directory",
+        "log_filename",
+        "cluster_name",
+        "port",
+        "listen_addresses",
+        "ssl_cert_file",
+        "ssl_key_file",
+        "ssl_ca_file",
+        "ssl_crl_file",
+    ]
 )
 
 

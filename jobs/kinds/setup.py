@@ -1,4 +1,4 @@
-"""Kind `setup`: one primary and its standbys, every line of the source page by version; `add_standby` is the same for a running cluster."""
+"""Kind `setup`: one primary and its standbys, the source page by version. `add_standby`: the same for a running cluster."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from jobs.kinds.configuration import pending_names, reset_step, restart_step, wr
 from jobs.kinds.copying import Copy, compressions_of, copy_step, method_of, slot_steps, stop_empty_step, swap_step
 from jobs.kinds.keys import prepare_steps
 from jobs.kinds.params import SetupParams, setup_params
+from jobs.kinds.primary_checks import primary_checks
 from jobs.kinds.proof import proof_steps
 from jobs.kinds.roles import role_step
 from jobs.kinds.scene import Scene, is_new, request_of, scene_of
 from jobs.kinds.settings import has_slots, keep_megabytes
 from jobs.kinds.standby import standby_steps
+from jobs.kinds.standby_checks import standby_checks
 from jobs.recipe import Brief, Check, ParamsError, Step, World
-from remote.facts import FactsRequest
+from remote.facts import FactsRequest, Unreachable
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,26 @@ class Setup:
         return tuple(brief.nodes)
 
     def requests(self, params: SetupParams, brief: Brief) -> Mapping[str, FactsRequest]:
-        return {name: request_of(brief, brief.nodes[name], tuple(params.tablespaces.values())) for name in self.nodes(params, brief)}
+        return {
+            name: request_of(brief, brief.nodes[name], tuple(params.tablespaces.values())) for name in self.nodes(params, brief)
+        }
 
     def checks(self, params: SetupParams, brief: Brief, world: World) -> Sequence[Check]:
-        hosts = checks.host_checks(brief, world, self.nodes(params, brief))
-        if any(check.key.startswith("host.reachable") for check in hosts):
-            return hosts
-        primary = checks.primary_check(brief.nodes[params.primary], brief, world)
-        if primary.level == "refused":
-            return [*hosts, primary]
-        return [*hosts, primary, *checks.scene_checks(self._scene(params, brief, world), params, world)]
+        found = checks.host_checks(brief, world, self.nodes(params, brief))
+        if any(isinstance(facts, Unreachable) for facts in world.nodes.values()):
+            return found
+        found.append(checks.source_check(brief.nodes[params.primary], brief, world))
+        if found[-1].level == "refused":
+            return found
+        scene = self._scene(params, brief, world)
+        found += primary_checks(scene, params, world)
+        for spec in scene.standbys:
+            found += standby_checks(scene, world, spec, params.replace_empty_cluster, params.tablespaces)
+        needed = (["ssh"] if params.archive else []) + (["rsync"] if params.method == "rsync" else [])
+        for spec in scene.members:
+            found.append(checks.tools_check(spec, world, needed))
+            found += [check for check in (checks.host_key_check(spec),) if check and params.archive]
+        return [*found, *checks.reach_checks(scene, world, with_ssh=params.archive)]
 
     def steps(self, params: SetupParams, brief: Brief, world: World) -> Sequence[Step]:
         scene = self._scene(params, brief, world)
@@ -64,7 +76,11 @@ class Setup:
         steps.append(restart_step(scene, params, world, scene.primary))
         steps += slot_steps(scene, params)
         for spec in scene.standbys:
-            steps += [copy_step(scene, self._copy(scene, params, world, spec.name)), stop_empty_step(scene, spec), swap_step(scene, spec)]
+            steps += [
+                copy_step(scene, self._copy(scene, params, world, spec.name)),
+                stop_empty_step(scene, spec),
+                swap_step(scene, spec),
+            ]
             if scene.version.has_auto_conf:
                 steps.append(reset_step(scene, params, spec))
             steps += standby_steps(scene, params, world, spec)

@@ -29,12 +29,16 @@ def configure_step(scene: Scene, params: SetupParams, spec: NodeSpec) -> Step:
     def actions(world: World) -> Sequence[Action]:
         recovery = (recovery_file(scene, params, world, spec),) if has_recovery_conf(scene) else ()
         # a standby that runs already reads it anew; recovery.conf only at its restart
-        after = () if is_new(scene, world, spec) else (service.restart_command(world, spec) if recovery else reload_command(world, spec),)
+        after = (
+            ()
+            if is_new(scene, world, spec)
+            else (service.restart_command(world, spec) if recovery else reload_command(world, spec),)
+        )
         return (*service.registration(world, spec), *files(world), *recovery, *after)
 
     return Step(
-        key=f"standby.configure#{spec.name}", node=spec.name, title="Write the standby's configuration; start it at boot", done=done,
-        actions=actions, within_seconds=120,
+        key=f"standby.configure#{spec.name}", node=spec.name, title="Write the standby's configuration; start it at boot",
+        done=done, actions=actions, within_seconds=120,
         why=f"It follows {scene.primary.name} and its later timelines, and takes from the archive what streaming does not have."
         " The managed blocks are the same as the primary's.",
     )  # fmt: skip

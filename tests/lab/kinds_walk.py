@@ -1,4 +1,4 @@
-"""What the lab tests of job kinds share: a brief of lab hosts, and a small synchronous walk of a plan, as strict as the engine's."""
+"""What the lab tests of job kinds share: a brief of lab hosts, and a small synchronous walk of a plan, strict as the engine is."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class Room:
 
     def spec(self, name: str) -> NodeSpec:
         host = self.hosts[name]
-        overrides = {"bin_directory": host.bin_directory, "data_directory": host.data_directory, "log_file": host.record.log_file}
+        overrides = {"bin_directory": host.bin_directory, "data_directory": host.data_directory}
+        overrides["log_file"] = host.record.log_file
         if host.layout == "debian":
             overrides.pop("log_file")
         paths = LAYOUTS[LAYOUT_OF[host.layout]].paths(str(host.postgres_major), overrides)
@@ -62,7 +63,9 @@ class Room:
         for name in names:
             private, public = self.keys.setdefault(name, generate_key(f"archive {name}"))
             secrets |= {f"archive_key:{name}": private, f"archive_public_key:{name}": Secret("public key", public)}
-        return Brief(job=job, cluster="shop", cluster_identifier="", nodes={name: self.spec(name) for name in names}, secrets=secrets)
+        return Brief(
+            job=job, cluster="shop", cluster_identifier="", nodes={name: self.spec(name) for name in names}, secrets=secrets
+        )
 
     def open(self, name: str, lock: Lock | None = None) -> Host:
         host = self.hosts[name]
@@ -79,7 +82,9 @@ class Room:
         """Plan, then walk exactly what was planned: other commands, or a need that was not announced, fail."""
         plan, world = self.plan(kind, params, names, job)
         if plan.is_refused:
-            raise Refused([(check.node, check.title, check.reason, check.mend) for check in plan.checks if check.level == "refused"])
+            raise Refused(
+                [(check.node, check.title, check.reason, check.mend) for check in plan.checks if check.level == "refused"]
+            )
         recipe, brief = KINDS[kind], self.brief(job, names)
         given = recipe.params(params)
         requests = recipe.requests(given, brief)
@@ -98,7 +103,9 @@ class Room:
             if step.done(world):
                 self.walked.append((step.key, "already"))
                 continue
-            assert confirmed.is_needed, f"{step.key} has something to do that the plan did not announce: {planned(step, world).shown}"
+            assert confirmed.is_needed, (
+                f"{step.key} has something to do that the plan did not announce: {planned(step, world).shown}"
+            )
             actions = step.actions(world)
             assert shown_lines(actions) == confirmed.shown, f"{step.key}: {shown_lines(actions)} is not {confirmed.shown}"
             output = self._act(hosts[step.node], step, brief, actions)
