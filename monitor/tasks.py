@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from celery import shared_task
@@ -50,13 +51,14 @@ def collect() -> None:
         _running.release()
 
 
-def run(ledger: Ledger) -> None:
+def run(ledger: Ledger, is_stopping: Callable[[], bool] = _stopping.is_set) -> None:
+    """Until `is_stopping`; at once if there is nothing to watch."""
     if not ledger.claim():
         return
     logger.info("%s watches", ledger.holder)
     ledger.start()
     try:
-        Collector(ledger, _stopping.is_set).run()
+        Collector(ledger, is_stopping).run()
     finally:
         ledger.stop()
 

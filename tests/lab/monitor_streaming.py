@@ -20,6 +20,7 @@ def streaming(
         host.run(["tee", "-a", f"{host.config_directory}/pg_hba.conf"], user="postgres", input=lines)
     primary.sql("CREATE ROLE replicator REPLICATION LOGIN; SELECT pg_reload_conf();")
     primary.sql("CREATE TABLE written (at timestamptz DEFAULT now(), filler text);")
+    primary.sql("ALTER TABLE written ALTER filler SET STORAGE EXTERNAL;")  # else it compresses to nothing
     if with_role:
         make_role(primary)
     for standby in standbys:
