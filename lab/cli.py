@@ -65,7 +65,7 @@ def _list(_options: argparse.Namespace) -> None:
 def _list_lab(lab: Lab) -> None:
     print(f"{lab.name} ({lab.backend}), key {lab.key_path}")
     for host in lab.hosts.values():
-        power = "up" if host.is_up() else "down"
+        power = "down" if not host.is_up() else "cut" if host.record.is_cut else "up"
         server = f"PostgreSQL {host.postgres_major}, {host.layout}, port {host.pg_port}"
         print(f"  {host.name:8} {power:5} {host.ip:12} ssh {host.ssh_port:<5} {server}, {host.data_directory}")
 

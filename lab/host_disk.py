@@ -128,6 +128,7 @@ class HostDisk:
         path = self.path(inside)
         self.parents(inside)
         _remove_white_out(path)
+        path.touch(0o600)  # never readable by others, not even until its mode is set
         path.write_text(text)
         self._claim(path, mode, owner)
         return path

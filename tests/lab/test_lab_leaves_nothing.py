@@ -122,3 +122,15 @@ def test_hosts_whose_directory_was_deleted_are_taken_away_too(new_lab: object) -
     shutil.rmtree(lab.directory)
     new_lab()  # type: ignore[operator]
     assert not [pid for pid in pids if is_running(pid)]
+
+
+def test_a_lab_of_before_the_last_boot_does_not_touch_the_one_that_has_its_number_now(new_lab: object) -> None:
+    lab: Lab = new_lab()  # type: ignore[operator]
+    if lab.backend != "namespaces":
+        pytest.skip("not possible here: no switch to take away")
+    before = lab.directory.with_name(f"{lab.name}-before")
+    shutil.copytree(lab.directory, before)
+    Lab.attach(lab.name, before).down()
+    assert not before.exists()
+    assert Path("/run/netns", f"pglab{lab.number}").exists()
+    assert subnets.taken()[lab.number] == lab.directory
