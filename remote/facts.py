@@ -21,7 +21,8 @@ class FactsRequest:
     data_directory / port / bin_directory: a PostgreSQL that discovery would not find by itself ("" and 0: only discover).
     paths: files and directories to describe (text is read when at most 64 KiB).
     reach: `(address, port)` pairs to open a TCP connection to *from this host*.
-    sections: a subset for a quick re-read ("host", "postgres", "sql", "paths", "reach"); empty = all.
+    sections: a subset for a quick re-read ("host", "postgres", "sql", "libraries" of every database, "sizes", "paths", "reach");
+        empty = all.
     """
 
     data_directory: str = ""

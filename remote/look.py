@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from remote.command import Command
 from remote.facts import FactsRequest
 from remote.versions import Version
 
-SECTIONS = frozenset({"host", "postgres", "sql", "sizes", "paths", "reach"})
+SECTIONS = frozenset({"host", "postgres", "sql", "libraries", "sizes", "paths", "reach"})
 
 # The script arrives by stdin; this picks whom it runs as: root where that is allowed, else the owner, else whoever logs in.
 _BECOME = """\
@@ -53,23 +53,27 @@ def facts_command(request: FactsRequest) -> Command:
 @cache
 def look_script() -> str:
     """The same for every request, whatever the host's version: what differs by version is chosen on the host."""
-    return Path(__file__).with_name("look.sh").read_text().replace("#SQL#", _sql_of())
+    functions = _sql_function("sql_of", _SERVER_QUERIES) + _sql_function("database_sql_of", _DATABASE_QUERIES)
+    return Path(__file__).with_name("look.sh").read_text().replace("#SQL#", functions)
 
 
-def _sql_of() -> str:
-    """A shell function that puts the SQL for `$1`, a major, into `$sql`. Unknown majors get the newest's."""
-    body = "\n".join(_choice(query) for query in _QUERIES)
-    return f"sql_of() {{\nsql=\n{body}\n}}"
+Query = Callable[[Version], str]
 
 
-def _choice(query: Callable[[Version], str]) -> str:
+def _sql_function(name: str, queries: Sequence[Query]) -> str:
+    """A shell function that prints the SQL for `$1`, a major. Unknown majors get the newest's."""
+    body = "\n".join(_choice(query) for query in queries)
+    return f"{name}() {{\n{body}\n}}\n"
+
+
+def _choice(query: Query) -> str:
     """`case $1 in 9.0|9.1) … ;; *) the newest's ;; esac`, majors with the same text together."""
     majors_of: dict[str, list[str]] = {}
     for major in versions.MAJORS:
         majors_of.setdefault(query(versions.of(major)), []).append(major)
     newest = query(versions.of(versions.MAJORS[0]))
     cases = [(" | ".join(majors), text) for text, majors in majors_of.items() if text != newest] + [("*", newest)]
-    return "case $1 in\n" + "\n".join(f"{pattern}) sql=$sql{shlex.quote(text + chr(10))} ;;" for pattern, text in cases) + "\nesac"
+    return "case $1 in\n" + "\n".join(f"{pattern}) printf '%s\\n' {shlex.quote(text)} ;;" for pattern, text in cases) + "\nesac"
 
 
 def _row(key: str, *columns: str, source: str = "") -> str:
@@ -221,7 +225,8 @@ def _end(_version: Version) -> str:
     return _row("done", "1")
 
 
-_QUERIES: tuple[Callable[[Version], str], ...] = (
+_SERVER_QUERIES: tuple[Query, ...] = (
     _files, _state, _settings, _roles, _slots, _senders, _receiver, _archiver, _tablespaces, _databases, _libraries, _collations,
     _hba_rules, _end,
 )  # fmt: skip
+_DATABASE_QUERIES: tuple[Query, ...] = (_libraries, _collations)

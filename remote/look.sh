@@ -15,10 +15,13 @@ NL='
 '
 CR=$(printf '\rx')
 CR=${CR%x}
+RS=$(printf '\036')
+US=$(printf '\037')
 
 wanted_data=$1 wanted_port=$2 wanted_bin=$3 owner=${4:-postgres} sections=$5 path_count=$6
 shift 6
 me=$(id -un)
+unreadable=
 
 has() { command -v "$1" >/dev/null; }
 wants() { case $sections in ,|*,"$1",*) return 0 ;; esac; return 1; }
@@ -65,14 +68,16 @@ text() { # key, path, fields
     key=$1 file=$2
     shift 2
     [ -f "$file" ] && [ -r "$file" ] || return 1
+    case $unreadable in *"$NL$file$NL"*) return 1 ;; esac
     fields "$file" "$@"
     printf '%s%s\t+%s\n' "$key" "$line" "$(head -c 65536 <"$file" | masked | encoded)"
 }
 
+# programs run as who owns them or their cluster, never as root just because root looks
 as_owner() { # account, command
     account=$1
     shift
-    if [ "$account" = "$me" ]; then "$@"
+    if [ "$account" = "$me" ] || [ "$account" = root ]; then "$@"
     elif [ "$me" != root ]; then sudo -n -u "$account" -- "$@"
     elif has runuser; then runuser -u "$account" -- "$@"
     elif has setpriv; then setpriv --reuid "$(id -u "$account")" --regid "$(id -g "$account")" --init-groups "$@"
@@ -186,7 +191,7 @@ look_installations() {
             [ -x "$directory/$tool" ] && present="$present $tool"
         done
         installations=$installations$directory$NL
-        version=$("$directory/postgres" --version)
+        version=$(as_owner "$(stat -L -c %U "$directory/postgres")" "$directory/postgres" --version)
         library=${directory%/bin}/lib
         [ -d "$library/postgresql" ] && library=$library/postgresql
         row installation "$directory" "$version" "$library" "$present"
@@ -305,7 +310,7 @@ $strays
 FOUND
     look_binaries
     look_files
-    [ -n "$bin" ] && [ -r "$data/global/pg_control" ] && row control "$("$bin/pg_controldata" "$data" 2>&1)"
+    [ -n "$bin" ] && [ -r "$data/global/pg_control" ] && row control "$(as_owner "$cluster_owner" "$bin/pg_controldata" "$data" 2>&1)"
     look_tablespaces
     look_sizes
     config= hba=
@@ -326,7 +331,14 @@ FOUND
     row binaries "$bin"
 }
 
+# what root may read but the owner of the cluster may not (a link of his to somebody else's file) is not shown as the cluster's
+heed_owner() { # files
+    [ "$me" = root ] && [ "$cluster_owner" != root ] || return
+    unreadable=$NL$(as_owner "$cluster_owner" sh -c 'for each; do [ -r "$each" ] || printf "%s\n" "$each"; done' sh "$@")$NL
+}
+
 look_files() {
+    heed_owner "$data/postmaster.pid" "$data/postgresql.auto.conf" "$data/recovery.conf" "$data/pgpanel.job"
     wal=$data/pg_wal
     [ -d "$wal" ] || wal=$data/pg_xlog
     text pidfile "$data/postmaster.pid"
@@ -369,24 +381,61 @@ look_sql() {
     [ -n "$port" ] || port=$wanted_port
     [ "$port" = 0 ] && port=
     [ -n "$port" ] || port=$(quoted_setting "$data/postgresql.conf" port)
-    [ -n "$socket" ] || socket=/tmp
-    sql_of "$major"
-    # psql's errors follow its rows: a pipe of their own holds them back until it has ended
-    rows=$( { printf %s "$sql" | as_owner "$cluster_owner" env PGCONNECT_TIMEOUT=3 PGAPPNAME=pgpanel \
-        PGOPTIONS='-c default_transaction_read_only=on -c statement_timeout=4000' $psql_limit \
-        "$bin/psql" -X -q -A -t -w -F "$(printf '\037')" -h "$socket" -p "${port:-5432}" -U "$cluster_owner" -d postgres -f - 2>&1 1>&3 3>&- |
-        { errors=$(head -c 4096); [ -z "$errors" ] || printf '\036error\037%s\n' "$errors"; } >&3; } 3>&1 )
+    # a server without a socket has an empty line there; 9.0 has no such line
+    [ -n "$socket" ] || if [ "$number" -ge 5 ]; then socket=localhost; else socket=/tmp; fi
+    ask "$(sql_of "$major")" postgres
     printf 'sql\t+%s\n' "$(printf '%s\n' "$rows" | encoded)"
     case $rows in
-    *"$(printf '\036')files$(printf '\037')"*)
-        config=${rows#*"$(printf '\036')files$(printf '\037')"}
-        config=${config%%"$(printf '\036')"*}
-        hba=${config#*"$(printf '\037')"}
-        config=${config%%"$(printf '\037')"*}
-        hba=${hba%%"$(printf '\037')"*}
+    *"${RS}files$US"*)
+        config=${rows#*"${RS}files$US"}
+        config=${config%%"$RS"*}
+        hba=${config#*"$US"}
+        config=${config%%"$US"*}
+        hba=${hba%%"$US"*}
+        wants libraries && look_databases
         ;;
     esac
     row socket "${port:-5432}" "$socket"
+}
+
+# psql's errors follow its rows: a pipe of their own holds them back until it has ended
+ask() { # SQL, database → $rows
+    rows=$( { printf '%s\n' "$1" | as_owner "$cluster_owner" env PGCONNECT_TIMEOUT=3 PGAPPNAME=pgpanel \
+        PGOPTIONS='-c default_transaction_read_only=on -c statement_timeout=4000' $psql_limit \
+        "$bin/psql" -X -q -A -t -w -F "$US" -h "$socket" -p "${port:-5432}" -U "$cluster_owner" -d "$2" -f - 2>&1 1>&3 3>&- |
+        { errors=$(head -c 4096); [ -z "$errors" ] || printf '%serror%s%s\n' "$RS" "$US" "$errors"; } >&3; } 3>&1 )
+}
+
+# functions and extensions live in each database: one more psql goes through them
+look_databases() {
+    names=$(printf %s "$rows" | sed -n "s/^${RS}database$US\([^$US]*\)$US.*/\1/p" | head -n 30)
+    sql=
+    while IFS= read -r name; do
+        case $name in
+        '' | postgres | template1) ;;
+        *[!A-Za-z0-9_.-]*) row unseen_database "$name" ;; # \connect might take it for a connection string
+        *) sql="$sql\\connect $name$NL$(database_sql_of "$major")$NL" ;;
+        esac
+    done <<FOUND
+$names
+FOUND
+    [ -n "$sql" ] || return
+    ask "$sql" postgres
+    printf 'sql\t+%s\n' "$(printf '%s\n' "$rows" | encoded)"
+}
+
+included_files() { # of $config, one a line; what those include in turn is not followed
+    while IFS= read -r line; do
+        case $line in '') continue ;; /*) ;; *) line=${config%/*}/$line ;; esac
+        if [ -d "$line" ]; then
+            globbed "$line/*.conf"
+            printf %s "$found"
+        else
+            printf '%s\n' "$line"
+        fi
+    done <<FOUND
+$(sed -n "s/^[[:space:]]*include\(_dir\|_if_exists\)\{0,1\}[[:space:]]*=\{0,1\}[[:space:]]*'\([^']*\)'.*/\2/p" <"$config")
+FOUND
 }
 
 look_config() {
@@ -396,17 +445,14 @@ look_config() {
         hba=$(quoted_setting "$config" hba_file)
         [ -n "$hba" ] || hba=${config%/*}/pg_hba.conf
     fi
+    included=$(included_files)
+    IFS=$NL
+    heed_owner "$config" "$hba" $included
+    unset IFS
     text config_file "$config" || row config_file "$config"
     text hba_file "$hba" || row hba_file "$hba"
-    base=${config%/*}
-    while IFS= read -r line; do
-        case $line in '') continue ;; /*) ;; *) line=$base/$line ;; esac
-        if [ -d "$line" ]; then globbed "$line/*.conf"; else found=$line; fi
-        while IFS= read -r file; do [ -n "$file" ] && text included_file "$file"; done <<FOUND
-$found
-FOUND
-    done <<FOUND
-$(sed -n "s/^[[:space:]]*include\(_dir\|_if_exists\)\{0,1\}[[:space:]]*=\{0,1\}[[:space:]]*'\([^']*\)'.*/\2/p" <"$config")
+    while IFS= read -r file; do [ -n "$file" ] && text included_file "$file"; done <<FOUND
+$included
 FOUND
     if [ -n "$debian_name" ]; then
         log=/var/log/postgresql/postgresql-$(printf %s "$debian_name" | tr / -).log

@@ -227,8 +227,8 @@ def _installation(row: Row) -> Installation:
 
 _CLUSTER_KEYS = frozenset(
     ["real_path", "postmaster", "stray", "binaries", "pidfile", "auto_conf", "recovery_conf", "present", "job_marker",
-     "archive_ready", "control", "tablespace", "size_kb", "wal_is_link", "sql", "socket", "config_file", "hba_file",
-     "included_file", "log_file", "at_boot"]
+     "archive_ready", "control", "tablespace", "size_kb", "wal_is_link", "sql", "unseen_database",
+     "socket", "config_file", "hba_file", "included_file", "log_file", "at_boot"]
 )  # fmt: skip
 
 
@@ -253,8 +253,11 @@ def _cluster(rows: Mapping[str, list[Row]], warnings: _Warnings) -> Postgres:
         return Postgres(data_directory=directory, owner="", major="", is_denied=True)
     directory, major, owner, debian = (*rows["cluster"][0], "", "", "")[:4]
     known = _with_files(Postgres(data_directory=directory, major=major, owner=owner, debian_cluster=debian), rows)
-    known = _with_sql(known, _sql_rows(_one(rows, "sql")), warnings)
-    return replace(known, **_role_and_timeline(known, _sql_rows(_one(rows, "sql"))))  # type: ignore[arg-type]
+    sql = _sql_rows("".join(row[0] for row in rows.get("sql", ())))
+    for row in rows.get("unseen_database", ()):
+        warnings.add(f"{directory}: the libraries of the database {row[0]!r} were not looked for: its name is unusual.")
+    known = _with_sql(known, sql, warnings)
+    return replace(known, **_role_and_timeline(known, sql))  # type: ignore[arg-type]
 
 
 def _one(rows: Mapping[str, list[Row]], key: str, position: int = 0) -> str:

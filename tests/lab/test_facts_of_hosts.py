@@ -180,6 +180,30 @@ def test_paths_are_described_whatever_their_names_and_contents(debian: Host) -> 
     assert "hunter2" not in answer
 
 
+def test_a_cluster_s_link_to_somebody_else_s_file_is_not_read_for_it(debian: Host) -> None:
+    link = f"{debian.data_directory}/recovery.conf"
+    debian.run(["ln", "-s", "/etc/shadow", link], user="postgres")
+    try:
+        found = cluster(debian)
+        assert found.recovery_text == ""
+        assert "recovery.conf" in found.signal_files
+        assert found.auto_config_text
+    finally:
+        debian.run(["rm", link])
+
+
+def test_what_other_databases_need_is_seen_too(debian: Host) -> None:
+    debian.sql("CREATE EXTENSION pageinspect", database="registry")
+    debian.sql('CREATE DATABASE "dbname=odd one"')
+    seen = facts(debian)
+    found = seen.postgres(debian.data_directory)
+    assert found is not None
+    assert found.libraries == ("$libdir/pageinspect",)
+    assert "pageinspect" in found.extensions
+    assert any("dbname=odd one" in warning for warning in seen.warnings)
+    debian.sql('DROP DATABASE "dbname=odd one"')
+
+
 def test_only_what_is_asked_for_is_looked_at(debian: Host) -> None:
     seen = facts(debian, sections=frozenset({"paths"}), paths=("/etc/hostname",))
     assert seen.paths["/etc/hostname"].kind == "file"
@@ -188,6 +212,7 @@ def test_only_what_is_asked_for_is_looked_at(debian: Host) -> None:
     quick = cluster(debian, sections=frozenset({"postgres", "sql"}))
     assert quick.answers_sql
     assert quick.size_bytes == 0
+    assert quick.libraries == ()
 
 
 def test_what_a_login_shell_says_of_its_own_disturbs_nothing(debian: Host) -> None:
