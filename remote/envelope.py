@@ -40,7 +40,7 @@ LC_ALL=C LANG=C PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 unset LANGUAGE CDPATH ENV BASH_ENV {LIBPQ}
 cd "$HOME" 2>/dev/null || cd /
 """
-# The lock is `~owner/.pgpanel/locks/<key>`, `<key>.epoch` the highest claim seen there; owner = the account that owns the databases.
+# The lock is `~owner/.pgpanel/locks/<key>`, `<key>.epoch` the highest claim seen there; the owner is who owns the databases.
 # Its own commands and root's meet there, however one logs in; any other account (and root, where there is no such owner) has a lock
 # of its own. Root only opens it to read, which is enough for flock; what has to be written is written as the owner, so that a link
 # put there leads root nowhere. The shell that holds it waits for the command, even when the panel is gone.

@@ -81,11 +81,18 @@ class Exchange:
         self._stopped = re.compile(b"\n" + word + rb" stop (\w+) ?(\d*)\n")
         self._prompt = word + rb"\?"
         self._lines = {voice: Lines(voice, on_output) for voice in ("output", "error")} if on_output else {}
+        self._early = b""
 
     def take(self, voice: str, data: bytes) -> None:
         fresh = (self.output if voice == "output" else self.error).take(data)
-        if fresh and self._lines:
-            self._lines[voice].take(fresh)
+        if not self._lines:
+            return
+        if not self.has_begun:  # a listener may end the command: not before it is known what there is to end
+            self._early += fresh
+            return
+        self._lines["output"].take(self._early)
+        self._early = b""
+        self._lines[voice].take(fresh)
 
     def end(self) -> None:
         for lines in self._lines.values():

@@ -1,23 +1,24 @@
 """A host, reached: run commands there, write and read files, look at facts, follow what runs detached.
 
-One `Host` keeps an SSH connection open and uses several channels of it. `remote/ssh.py` speaks SSH, `remote/envelope.py` is what is
-sent, `remote/exchange.py` reads what comes back, `remote/detached.py` holds the scripts for long commands.
+One `Host` keeps an SSH connection open and uses several channels of it. Below it: `conversation.py` holds one command's talk,
+`envelope.py` is what is sent, `exchange.py` reads what comes back, `ssh.py` speaks SSH (and only it); `ending.py`, `files.py` and
+`detached.py` are scripts for the host; `refusals.py` has the words.
 """
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from dataclasses import dataclass, replace
 from types import TracebackType
 
 from remote import detached as jobs
-from remote import ending, files, look, parse
+from remote import ending, files, look, parse, refusals
 from remote.access import Access, Lock
-from remote.command import Command, Detached, WriteFile, text_value
+from remote.command import Command, Detached, WriteFile
+from remote.conversation import Conversation
 from remote.detached import DetachedState
-from remote.envelope import BOOTSTRAP, LOCK_WAIT_SECONDS, envelope
+from remote.envelope import BOOTSTRAP
 from remote.errors import (
     AuthenticationRefused,
     CannotBecome,
@@ -35,7 +36,7 @@ from remote.errors import (
     last_line,
     unreachable,
 )
-from remote.exchange import OUTPUT_LIMIT_BYTES, Exchange, OnOutput, TooLong
+from remote.exchange import OUTPUT_LIMIT_BYTES, OnOutput, TooLong
 from remote.facts import Facts, FactsRequest, Unreachable
 from remote.hostkeys import HostKey, generate_key
 from remote.result import Result
@@ -47,8 +48,6 @@ __all__ = [
     "OutputTooLong", "Result", "generate_key", "offered_host_key", "unreachable",
 ]  # fmt: skip
 
-START_SECONDS = 20.0
-"""How long logging in as the command's user may take; waiting for the lock comes on top."""
 END_GRACE_SECONDS = 3.0
 SESSIONS_LIMIT = 4
 
@@ -188,59 +187,30 @@ class Host:
 
     def _answer(self, command: Command, on_output: OnOutput | None = None) -> Answer:
         """Run it to its end, whatever its exit code; every other end is an error."""
-        token = f"pgpanel-{secrets.token_hex(8)}"
-        exchange = Exchange(token, on_output, OUTPUT_LIMIT_BYTES)
-        password = self.access.password if self._becomes_by_sudo(command) else None
-        lock = self.lock if command.mutates else None
-        opening = envelope(
-            command, token, login=self.access.user, has_password=password is not None, lock=lock, state_owner=self.state_owner
-        )
+        held = Conversation(command, self.access, self.lock, self.state_owner, on_output)
         talk = self._talk()
-        started = time.monotonic()
-        begun: float | None = None
-        prompts = 0
-
-        def deadline() -> float:
-            return begun + command.timeout_seconds if begun else started + START_SECONDS + (LOCK_WAIT_SECONDS if lock else 0)
-
         try:
-            talk.say(opening)
-            if password is None:
-                talk.say(_input(command), is_last=True)
-            for voice, data in talk.hear(deadline):
-                exchange.take(voice, data)
-                if begun is None and exchange.has_begun:
-                    begun = time.monotonic()
-                    if password is not None:
-                        talk.say(_input(command), is_last=True)
-                elif begun is None and password is not None and exchange.prompts > prompts:
-                    prompts += 1
-                    if prompts > 1:
-                        break  # it was wrong; a second try would only count towards a lock-out
-                    talk.say(password.value.encode() + b"\n")
-            exchange.end()
+            held.hold(talk)
         except TimedOut:
             talk.close()
-            raise self._timed_out(command, exchange, begun, started) from None
+            raise self._timed_out(held) from None
         except TooLong:
             talk.close()
-            self._end(command, exchange)
-            raise OutputTooLong(
-                f"{self.name}: {brief(command.shown)} printed more than {OUTPUT_LIMIT_BYTES >> 20} MiB and was ended", self.name
-            ) from None
+            self._end(held)
+            message = f"{self.name}: {brief(command.shown)} printed more than {OUTPUT_LIMIT_BYTES >> 20} MiB and was ended"
+            raise OutputTooLong(message, self.name) from None
         except Exception:  # whoever listens has had enough
-            self._end(command, exchange)
+            self._end(held)
             raise
         finally:
             talk.close()
-        if begun is None:
-            raise self._not_begun(command, exchange, talk)
-        if talk.exit_code is None:
+        if held.exchange.stopped and self.lock:
+            raise refusals.stopped(self.name, self.lock, self.state_owner, *held.exchange.stopped)
+        if talk.is_lost:
             raise self._lost(command)
-        return Answer(talk.exit_code, bytes(exchange.output.ours), bytes(exchange.error.ours), time.monotonic() - begun)
-
-    def _becomes_by_sudo(self, command: Command) -> bool:
-        return self.access.user != "root" and command.user not in ("", self.access.user)
+        if held.begun_at is None or talk.exit_code is None:
+            raise refusals.not_begun(self.name, self.access, command, held.exchange)
+        return _answer_of(held, talk.exit_code)
 
     def _talk(self) -> Talk:
         """A channel on a connection that has room for it, else on a new one: nothing was sent yet, so trying again is safe."""
@@ -262,27 +232,24 @@ class Host:
                     "Check MaxSessions in sshd's configuration, and whether the host is out of memory or processes",
                 ) from refused  # fmt: skip
 
-    def _end(self, command: Command, exchange: Exchange) -> str:
+    def _end(self, held: Conversation) -> str:
         """End the command's sessions on the host. "" = proven that none is left, else why it is not."""
+        exchange = held.exchange
         if not exchange.sessions:
             return "it has no session of its own there"
-        user = command.user if exchange.has_begun else ""
+        user = held.command.user if exchange.has_begun else ""
         try:
             answer = self._answer(ending.end_sessions(exchange.sessions, user, END_GRACE_SECONDS))
         except HostError as error:
             return error.message
         return "" if answer.exit_code == 0 else f"process {answer.stdout.decode(errors='replace').strip()} does not end"
 
-    def _timed_out(self, command: Command, exchange: Exchange, begun: float | None, started: float) -> HostError:
-        why_unproven = self._end(command, exchange)
-        if begun is None:
-            seconds = time.monotonic() - started
-            return CannotBecome(
-                f"{self.name}: logging in as {command.user or self.access.user} took longer than {seconds:.0f} s", self.name,
-                "Try it by hand: an account directory or PAM module on the host may be stuck", command.user,
-            )  # fmt: skip
-        so_far = Answer(-1, bytes(exchange.output.ours), bytes(exchange.error.ours), time.monotonic() - begun).result
-        return CommandTimeout(self.name, command, not why_unproven, why_unproven, so_far)
+    def _timed_out(self, held: Conversation) -> HostError:
+        so_far = _answer_of(held, -1).result
+        why_unproven = self._end(held)
+        if held.begun_at is None:
+            return refusals.too_slow(self.name, self.access, held.command, so_far.seconds)
+        return CommandTimeout(self.name, held.command, not why_unproven, why_unproven, so_far)
 
     def _lost(self, command: Command) -> HostError:
         return ConnectionLost(
@@ -291,57 +258,9 @@ class Host:
             self.name, "Look at the host before it is repeated",
         )  # fmt: skip
 
-    def _not_begun(self, command: Command, exchange: Exchange, talk: Talk) -> HostError:
-        """Why the command never ran: the lock, the account, or the login itself."""
-        if exchange.stopped:
-            return self._stopped(*exchange.stopped)
-        if talk.exit_code is None and exchange.prompts < 2:
-            return self._lost(command)
-        said = last_line(exchange.said_before)
-        if not exchange.is_login_known:
-            return AuthenticationRefused(
-                f"{self.name} ({self.access.place}) lets {self.access.user} log in, but the login runs no commands"
-                + (f": {said}" if said else ""),
-                self.name, f"Give the account a shell: usermod -s /bin/sh {self.access.user}",
-            )  # fmt: skip
-        if command.user in ("", self.access.user):
-            return HostError(f"{self.name}: {brief(command.shown)} could not be begun: {said or talk.exit_code}", self.name)
-        return self._cannot_become(command.user, said, exchange.prompts)
 
-    def _cannot_become(self, user: str, said: str, prompts: int) -> HostError:
-        login = self.access.user
-        sudoers = f"As root on {self.name}: echo '{login} ALL=({user}) NOPASSWD: ALL' > /etc/sudoers.d/pgpanel"
-        if login == "root":
-            message, mend = f"root cannot become {user}: {said}", f"Is there such an account? getent passwd {user}"
-        elif prompts > 1:
-            message, mend = f"sudo refuses the password of {login}", f"Check it, or allow sudo without one. {sudoers}"
-        elif "password" in said and self.access.password is None:
-            message, mend = (
-                f"sudo asks for the password of {login}, and the panel has none",
-                f"Give it, or allow sudo without one. {sudoers}",
-            )
-        else:
-            message, mend = f"{login} cannot become {user} by sudo: {said}", sudoers
-        return CannotBecome(f"{self.name}: {message}", self.name, mend, user)
-
-    def _stopped(self, why: str, seen: int) -> HostError:
-        if why == "epoch" and self.lock:
-            return EpochRefused(self.name, self.lock.key, self.lock.epoch, seen)
-        if why == "lock":
-            return LockHeld(
-                f"another changing command of this cluster has been running on {self.name} for over {LOCK_WAIT_SECONDS} s",
-                self.name, f"Wait for it, or see on {self.name} who holds it: fuser -v ~{self.state_owner}/.pgpanel/locks/*",
-            )  # fmt: skip
-        if why == "flock":
-            return HostError(f"{self.name} has no flock program", self.name, "Install it (package util-linux)")
-        return HostError(
-            f"{self.name}: the panel's own directory ~{self.state_owner}/.pgpanel cannot be written", self.name,
-            f"Is the disk full, or the home of {self.state_owner} not its own? ls -ld ~{self.state_owner}",
-        )  # fmt: skip
-
-
-def _input(command: Command) -> bytes:
-    return text_value(command.stdin).encode() if command.stdin is not None else b""
+def _answer_of(held: Conversation, exit_code: int) -> Answer:
+    return Answer(exit_code, bytes(held.exchange.output.ours), bytes(held.exchange.error.ours), held.seconds)
 
 
 def offered_host_key(access: Access, timeout_seconds: float = 8.0) -> HostKey:

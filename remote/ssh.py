@@ -208,12 +208,8 @@ def no_answer(who: str, name: str, timeout_seconds: float) -> HostError:
 
 def not_connected(error: OSError, who: str, name: str) -> HostError:
     if isinstance(error, ConnectionRefusedError):
-        return HostUnreachable(
-            f"{who} refuses connections",
-            name,
-            "Is sshd running there, and on this port? On the host: systemctl status ssh sshd",
-            "refused",
-        )
+        mend = "Is sshd running there, and on this port? On the host: systemctl status ssh sshd"
+        return HostUnreachable(f"{who} refuses connections", name, mend, "refused")
     return HostUnreachable(
         f"{who} cannot be reached: {error.strerror or error}", name, "Check the address and the network in between", "no-route"
     )
@@ -253,7 +249,8 @@ class Talk:
         try:
             self._channel.exec_command(line)
         except (paramiko.SSHException, OSError, EOFError):
-            self.is_lost = True
+            self.is_lost = patience.finished.is_set() or not transport.is_active()
+            self.exit_code = None if self.is_lost else -1
         finally:
             patience.cancel()
 
@@ -263,7 +260,7 @@ class Talk:
 
     def hear(self, deadline: Callable[[], float]) -> Iterator[tuple[Voice, bytes]]:
         """Chunks as they come, never more than the SSH window ahead of who listens. `deadline` is on the monotonic clock."""
-        if self.is_lost:
+        if self.is_lost or self.exit_code is not None:
             return
         channel = self._channel
         ended_at: float | None = None

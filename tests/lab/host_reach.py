@@ -8,11 +8,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from lab import Host as LabHost
-from lab import Lab
+from lab import Lab, NotPossibleHere
 from remote.command import Command, Secret, script
 from remote.host import Access
 
 POSTGRES_STATE = "/var/lib/postgresql/.pgpanel"
+
+
+def needs_own_machines(lab: Lab) -> None:
+    """These tests change accounts, sudo and sshd of their hosts: never where a host is only some processes of this machine."""
+    if lab.backend != "namespaces":
+        raise NotPossibleHere(f"changing a host's accounts and programs is not possible with the {lab.backend} backend")
 
 
 def access_to(lab: Lab, host: LabHost, user: str = "root", **changes: Any) -> Access:

@@ -9,7 +9,7 @@ import tracemalloc
 import uuid
 
 import pytest
-from host_reach import POSTGRES_STATE, access_to, command_lines, kill, lab_password, reads, wait_until
+from host_reach import POSTGRES_STATE, access_to, command_lines, kill, lab_password, needs_own_machines, reads, wait_until
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +28,7 @@ HOSTILE = st.one_of(
 
 @pytest.fixture(scope="module")
 def pg1(lab: Lab) -> LabHost:
+    needs_own_machines(lab)
     return lab.up("pg1", create=False, password_login=True)
 
 

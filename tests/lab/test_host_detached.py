@@ -9,7 +9,7 @@ import time
 import uuid
 
 import pytest
-from host_reach import POSTGRES_STATE, access_to, command_lines, kill, wait_until
+from host_reach import POSTGRES_STATE, access_to, command_lines, kill, needs_own_machines, wait_until
 
 from lab import Host as LabHost
 from lab import Lab
@@ -22,6 +22,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def pg1(lab: Lab) -> LabHost:
+    needs_own_machines(lab)
     return lab.up("pg1", create=False)
 
 

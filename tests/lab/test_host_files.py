@@ -6,7 +6,7 @@ import threading
 import uuid
 
 import pytest
-from host_reach import access_to, command_lines, reads, wait_until
+from host_reach import access_to, command_lines, needs_own_machines, reads, wait_until
 
 from lab import Host as LabHost
 from lab import Lab
@@ -19,6 +19,7 @@ CONFIG = "/etc/postgresql/15/main"
 
 @pytest.fixture(scope="module")
 def pg1(lab: Lab) -> LabHost:
+    needs_own_machines(lab)
     host = lab.up("pg1", create=False, disk_mb=256)
     host.run(["install", "-d", "-o", "postgres", "-g", "postgres", CONFIG, "/srv/of postgres"])
     return host

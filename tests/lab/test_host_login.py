@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from host_reach import access_to, file_kept, lab_password, pinned, reads, wait_until
+from host_reach import access_to, file_kept, lab_password, needs_own_machines, pinned, reads, wait_until
 
 from lab import Host as LabHost
 from lab import Lab
@@ -39,11 +39,13 @@ SUDOERS = "/etc/sudoers"
 
 @pytest.fixture(scope="module")
 def pg1(lab: Lab) -> LabHost:
+    needs_own_machines(lab)
     return lab.up("pg1", create=False, password_login=True)
 
 
 @pytest.fixture(scope="module")
 def pg2(lab: Lab) -> LabHost:
+    needs_own_machines(lab)
     return lab.up("pg2", create=False, ssh_port=2222)
 
 
@@ -100,6 +102,15 @@ def test_a_server_without_an_algorithm_in_common_is_said(lab: Lab, pg2: LabHost)
         sshd_set(pg2, "KexAlgorithms sntrup761x25519-sha512@openssh.com\n"),
         Host(access_to(lab, pg2), "pg2") as host,
         pytest.raises(HostUnreachable, match="no way of encrypting in common"),
+    ):
+        host.run(WHO)
+
+
+def test_a_login_that_may_only_copy_files_is_said_in_plain_words(lab: Lab, pg2: LabHost) -> None:
+    with (
+        sshd_set(pg2, "ForceCommand internal-sftp\n"),
+        Host(access_to(lab, pg2), "pg2") as host,
+        pytest.raises(AuthenticationRefused, match="runs no commands"),
     ):
         host.run(WHO)
 

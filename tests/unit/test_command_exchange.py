@@ -54,6 +54,7 @@ def test_lines_are_heard_whole_and_the_last_one_without_its_end_too() -> None:
     exchange = Exchange(TOKEN, lambda voice, line: heard.append((voice, line)), 1000)
     for piece in (f"\n{TOKEN}\none\ntw".encode(), b"o\n\xc3", b"\xa9"):
         exchange.take("output", piece)
+    assert heard == [], "nothing is heard of a command that cannot be ended yet"
     exchange.take("error", b"noise" + BEGIN + b"oops\n")
     assert heard == [("output", "one"), ("output", "two"), ("error", "oops")]
     exchange.end()
