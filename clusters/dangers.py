@@ -74,6 +74,21 @@ class Server:
         return found.value if found else ""
 
 
+@dataclass(frozen=True)
+class Group:
+    """The same danger on several servers, said once. `danger.name` is the first one's."""
+
+    danger: Danger
+    names: tuple[str, ...]
+
+
+def grouped(found: Sequence[Danger]) -> list[Group]:
+    groups: dict[tuple[str, str, str], list[Danger]] = {}
+    for danger in found:
+        groups.setdefault((danger.key, danger.title, danger.reason), []).append(danger)
+    return [Group(members[0], tuple(member.name for member in members)) for members in groups.values()]
+
+
 Rule = Callable[[Server], Iterator[Danger]]
 
 

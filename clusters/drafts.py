@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from clusters import credentials, findings, services
+from clusters import condition, credentials, findings, services
 from clusters.findings import Place, Seen
 from clusters.looks import Look, Target, look_at_all
 from clusters.models import Cluster, Credential, Draft, DraftHost, Node
@@ -164,28 +164,18 @@ def _remember(host: DraftHost, look: Look) -> None:
     host.key_installed = host.key_installed or look.has_installed_key
     if look.offered:
         host.status = DraftHost.Status.HOST_KEY
-        host.offered_key, host.offered_fingerprint = look.offered.line, look.offered.fingerprint
-        host.offered_by_jump = look.is_jump
+        services.remember_offer(host, look.offered, is_jump=look.is_jump)
     elif isinstance(look.facts, Facts):
         host.status, host.seen_at, host.facts = DraftHost.Status.SEEN, timezone.now(), facts_to_json(look.facts)
     elif isinstance(look.facts, Unreachable):
         host.status, host.error, host.mend = DraftHost.Status.REFUSED, look.facts.message, look.facts.mend
     # the person may have changed the row meanwhile: only what a look writes
-    host.save(update_fields=[
-        "status", "offered_key", "offered_fingerprint", "offered_by_jump", "key_installed", "error", "mend", "facts", "seen_at",
-    ])  # fmt: skip
+    host.save(update_fields=["status", "key_installed", "error", "mend", "facts", "seen_at"])
 
 
 def draft_accept(host: DraftHost, fingerprint: str) -> None:
-    """Pin the offered key, if it is still the one whose fingerprint the person read."""
-    if not host.offered_key or fingerprint != host.offered_fingerprint:
-        raise DraftNotReady(_("%(name)s now shows another key than the one you accepted. Compare it again.") % {"name": host.name})
-    if host.offered_by_jump:
-        host.jump_host_key = host.offered_key
-    else:
-        host.host_key = host.offered_key
-    host.offered_key = host.offered_fingerprint = ""
-    host.save()
+    """Pin the offered key; `services.OtherKeyOffered` if it is not the one whose fingerprint the person read."""
+    services.accept_offered_key(host, fingerprint)
 
 
 # -- page 2: found ----------------------------------------------------------------------------------------------------------------
@@ -275,9 +265,16 @@ def peers_of(draft: Draft) -> list[findings.Peer]:
 
 
 def problems_of(draft: Draft) -> list[findings.Problem]:
-    if draft.kind == Draft.Kind.ADD_NODE:
-        return []
-    return findings.problems(seen_of(draft), is_import=draft.kind == Draft.Kind.IMPORT)
+    seen = seen_of(draft)
+    if not draft.cluster:
+        return findings.problems(seen, is_import=draft.kind == Draft.Kind.IMPORT)
+    primary = [replace(each, is_primary=True) for each in condition.seen_of(list(draft.cluster.nodes.all())) if each.is_primary]
+    own = {each.name for each in seen}
+    return [problem for problem in findings.problems([*primary, *seen], is_import=False) if problem.name in own]
+
+
+def names_taken(draft: Draft) -> set[str]:
+    return set(draft.cluster.nodes.values_list("name", flat=True)) if draft.cluster else set()
 
 
 def peer_add(draft: Draft, address: str, name: str) -> DraftHost:

@@ -9,10 +9,11 @@ from typing import Literal
 
 from django.utils.translation import gettext as _
 
-from remote.facts import Facts, Postgres
+from remote.facts import Facts, Mount, Postgres
 from remote.layouts import LAYOUTS, detect, overrides_of
 
 MAX_SKEW_SECONDS = 2.0
+NOT_DISKS = ("tmpfs", "devtmpfs", "ramfs", "squashfs", "efivarfs", "iso9660")
 NOT_STANDBYS = ("pg_basebackup", "pg_receivewal", "pg_receivexlog", "barman", "pgbackrest")
 
 
@@ -97,6 +98,11 @@ def place_of_bare(seen: Seen, primary: Place) -> Place:
     if binaries and own.bin_directory not in binaries:
         overrides["bin_directory"] = binaries[0]
     return Place(primary.layout, primary.major, overrides)
+
+
+def disks_of(facts: Facts) -> list[Mount]:
+    """The mounts that hold files for longer than until the next boot."""
+    return [mount for mount in facts.mounts if mount.filesystem not in NOT_DISKS and mount.size_bytes]
 
 
 # -- the other servers of a running replication -----------------------------------------------------------------------------------

@@ -131,20 +131,28 @@ class AccessForm(forms.Form):
 class FoundForm(forms.Form):
     """What a person chooses for one host on page 2."""
 
-    data_directory = forms.ChoiceField(label=_("Database cluster"), required=False, widget=forms.RadioSelect)
+    NONE = "none"
+
+    data_directory = forms.ChoiceField(label=_("Database cluster"), widget=forms.RadioSelect)
     layout = forms.ChoiceField(label=_("Layout"), choices=LAYOUT_CHOICES)
 
     def __init__(self, *args: Any, found: list[tuple[str, str]], has_choice: bool, **options: Any) -> None:
         super().__init__(*args, **options)
         choice = self.fields["data_directory"]
         assert isinstance(choice, forms.ChoiceField)
-        choice.choices = [*found, ("", _("None of these: a new standby"))]
+        choice.choices = [*found, (self.NONE, _("None of these: a new standby"))]
         if not has_choice:
             del self.fields["data_directory"]
         for name in OVERRIDABLE:
             self.fields[name if name != "data_directory" else "own_data_directory"] = forms.CharField(
                 label=OVERRIDE_LABELS[name], required=False, max_length=500, widget=forms.TextInput(attrs={"spellcheck": "false"})
             )
+
+    @property
+    def chosen(self) -> str:
+        """The data directory of the chosen database cluster; "" for none."""
+        wanted: str = self.cleaned_data.get("data_directory", "")
+        return "" if wanted == self.NONE else wanted
 
     def overrides(self) -> dict[str, str]:
         values = {name: self.cleaned_data.get(name, "") for name in OVERRIDABLE if name != "data_directory"}
@@ -175,6 +183,10 @@ class NodeForm(NodeFormBase):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.fields["layout"] = forms.ChoiceField(label=_("Layout"), choices=LAYOUT_CHOICES)
+        if self.instance.host_key:
+            self.fields["is_reinstalled"] = forms.BooleanField(
+                label=_("The host was reinstalled: forget its host key, and show the new one to be accepted"), required=False
+            )
         for name in OVERRIDABLE:
             self.fields[f"own_{name}"] = forms.CharField(
                 label=OVERRIDE_LABELS[name], required=False, max_length=500, initial=self.instance.overrides.get(name, ""),
@@ -192,7 +204,7 @@ class NodeForm(NodeFormBase):
     def save(self, commit: bool = True) -> Node:
         node = super().save(commit=False)
         node.overrides = {name: self.cleaned_data[f"own_{name}"] for name in OVERRIDABLE if self.cleaned_data[f"own_{name}"]}
-        if {"ssh_host", "ssh_port"} & set(self.changed_data):
+        if {"ssh_host", "ssh_port", "is_reinstalled"} & set(self.changed_data):
             node.host_key = ""
         if {"jump_host", "jump_port"} & set(self.changed_data):
             node.jump_host_key = ""

@@ -17,12 +17,13 @@ from clusters.rights import cluster_or_404, clusters_for, may, node_or_404
 from remote.access import Access, Lock
 from remote.facts import Facts, FactsRequest, Postgres, Unreachable, facts_to_json
 from remote.host import Host
+from remote.hostkeys import HostKey
 from remote.layouts import LAYOUTS, Paths
 
 __all__ = [
-    "accept_host_key", "access_of", "access_to", "archive_key", "cluster_create", "cluster_or_404", "cluster_remove",
-    "clusters_for", "facts_request_of", "host_of", "may", "node_create", "node_or_404", "node_remove", "paths_of",
-    "remember_facts", "role_password", "role_password_keep",
+    "OtherKeyOffered", "accept_host_key", "accept_offered_key", "access_of", "access_to", "archive_key",
+    "cluster_create", "cluster_or_404", "cluster_remove", "clusters_for", "facts_request_of", "host_of", "may",
+    "node_create", "node_or_404", "node_remove", "paths_of", "remember_facts", "role_password", "role_password_keep",
 ]  # fmt: skip
 
 # -- reaching a node -----------------------------------------------------------------------------------------------------------
@@ -149,6 +150,27 @@ def node_create(cluster: Cluster, credential: Credential, name: str, ssh_host: s
         credential.cluster = cluster
         credential.save(update_fields=["cluster"])
     return node
+
+
+class OtherKeyOffered(Exception):
+    """The host does not show the key any more whose fingerprint a person accepted."""
+
+
+def remember_offer(address: HostAddress, key: HostKey, *, is_jump: bool) -> None:
+    """A host key that nobody has accepted yet: shown to a person."""
+    address.offered_key, address.offered_fingerprint, address.offered_by_jump = key.line, key.fingerprint, is_jump
+    address.save(update_fields=["offered_key", "offered_fingerprint", "offered_by_jump"])
+
+
+def accept_offered_key(address: HostAddress, fingerprint: str) -> None:
+    """Pin the offered key of a node or of a draft's host, if it is still the one whose fingerprint the person read."""
+    if not address.offered_key or fingerprint != address.offered_fingerprint:
+        text = _("%(name)s now shows another key than the one you accepted. Compare it again.")
+        raise OtherKeyOffered(text % {"name": address.name})
+    field = "jump_host_key" if address.offered_by_jump else "host_key"
+    setattr(address, field, address.offered_key)
+    address.offered_key = address.offered_fingerprint = ""
+    address.save(update_fields=[field, "offered_key", "offered_fingerprint"])
 
 
 def accept_host_key(node: Node, line: str, *, of_jump_host: bool = False) -> None:

@@ -31,8 +31,9 @@ def look_at_node(node_id: int) -> None:
     if node is None:
         return
     look = look_at(Target(node.name, services.access_of(node), services.facts_request_of(node)))
-    facts = look.facts or Unreachable("host-key", _("Its host key has not been accepted yet."), _("Accept it on the node's page."))
-    services.remember_facts(node, facts)
+    if look.offered:
+        services.remember_offer(node, look.offered, is_jump=look.is_jump)
+    services.remember_facts(node, look.facts or Unreachable("host-key", _("Its host key has not been accepted yet.")))
 
 
 def start_look_at_draft(draft: Draft) -> None:

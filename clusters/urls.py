@@ -19,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("c/<slug:name>/add/", wizard.node_add, name="node_add"),
     path("c/<slug:name>/n/<slug:node_name>/", views.node, name="node"),
     path("c/<slug:name>/n/<slug:node_name>/look/", views.node_look, name="node_look"),
+    path("c/<slug:name>/n/<slug:node_name>/accept/", views.node_accept, name="node_accept"),
     path("c/<slug:name>/n/<slug:node_name>/edit/", views.node_edit, name="node_edit"),
     path("c/<slug:name>/n/<slug:node_name>/remove/", views.node_remove, name="node_remove"),
     path("people/", people.people, name="people"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -16,12 +19,17 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from clusters import connections, dangers, services, tasks
 from clusters import credentials as keeping
 from clusters.condition import WORST_FIRST, facts_of, is_bare, seen_of, state_of, worst_of
+from clusters.findings import disks_of
 from clusters.forms import ClusterForm, CredentialForm, NodeForm, RemoveForm
 from clusters.models import Cluster, Credential, Draft, Node
 from clusters.rights import cluster_or_404, clusters_for, may, node_or_404
 from clusters.wizard import person
+from pgpanel.templatetags.show import bytes_shown
+from remote.config import setting_bytes
+from remote.facts import Setting
 
 ACTIVE_JOB = ("queued", "running")
+SET_BY_SOMEBODY = ("configuration file", "command line", "database", "user", "database user", "environment variable")
 
 
 @require_GET
@@ -57,10 +65,24 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
     primary = next((node for node in nodes if (state := state_of(node)) and state.role == "primary"), None)
     context = {
         "cluster": cluster, "nodes": nodes, "word": word, "problem": problem, "primary": primary,
-        "connections": connections.strings(nodes, primary), "dangers": dangers.dangers(seen_of(nodes)),
+        "connections": connections.strings(nodes, primary), "dangers": _dangers(nodes),
         "bare": [node for node in nodes if is_bare(node)],
+        "mend_url": _setup_url(primary, nodes) if primary and may(request.user, "operator", cluster) else "",
     }  # fmt: skip
     return render(request, "clusters/detail.html", context | _rights(request, cluster))
+
+
+def _dangers(nodes: list[Node]) -> list[dangers.Group]:
+    """Of a replication that runs; what is still to be set up has none yet."""
+    is_replicating = any((state := state_of(node)) and state.role == "standby" for node in nodes)
+    return dangers.grouped(dangers.dangers(seen_of(nodes))) if is_replicating else []
+
+
+def _setup_url(primary: Node, nodes: list[Node]) -> str:
+    """The setup job over all nodes: its plan shows only what is missing."""
+    query = [("cluster", primary.cluster.name), ("primary", primary.name)]
+    query += [("standbys", node.name) for node in nodes if node.pk != primary.pk]
+    return f"{reverse('jobs:new', args=['setup'])}?{urlencode(query)}"
 
 
 def _rights(request: HttpRequest, cluster: Cluster) -> dict[str, bool]:
@@ -156,20 +178,45 @@ def node(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
         "cluster": found.cluster, "node": found, "state": state, "facts": facts, "postgres": postgres, "paths": paths,
         "asked": asked,
         "is_waiting": bool(asked) and not (state and state.tried_at and state.tried_at.isoformat() > asked),
-        "settings": _settings_shown(postgres.settings) if postgres else [],
+        "settings": _settings_shown(postgres.settings, paths.config_directory) if postgres else [],
+        "disks": disks_of(facts) if facts else [],
         "mount": facts.mount_of(paths.data_directory) if facts else None,
         "fingerprint": keeping.fingerprint(found.host_key), "login_fingerprint": keeping.fingerprint(found.credential.public_part),
     }  # fmt: skip
+    if request.GET.get("part") and not context["is_waiting"]:
+        # the look is done: the whole page anew, its heading says the same
+        return HttpResponse(headers={"HX-Redirect": reverse("clusters:node", args=[name, node_name])})
     template = "clusters/node.html#facts" if request.GET.get("part") else "clusters/node.html"
     return render(request, template, context | _rights(request, found.cluster))
 
 
-def _settings_shown(settings: Any) -> list[tuple[str, Any]]:
+@dataclass(frozen=True)
+class SettingShown:
+    """value: with its unit, in bytes where it is a size. place: the file and line, without the node's own directory."""
+
+    name: str
+    value: str
+    place: str
+    pending_restart: bool
+
+
+def _settings_shown(settings: Mapping[str, Setting], directory: str) -> list[SettingShown]:
     """Settings that somebody set, those that wait for a restart first."""
-    told = [
-        (name, setting) for name, setting in settings.items() if setting.pending_restart or setting.source not in ("", "default")
-    ]
-    return sorted(told, key=lambda pair: (not pair[1].pending_restart, pair[0]))
+    told = [(name, setting) for name, setting in settings.items() if setting.pending_restart or setting.source in SET_BY_SOMEBODY]
+    shown = [SettingShown(name, _value_shown(each), _place_shown(each, directory), each.pending_restart) for name, each in told]
+    return sorted(shown, key=lambda each: (not each.pending_restart, each.name))
+
+
+def _value_shown(setting: Setting) -> str:
+    if setting.unit.endswith("B") and setting.value.lstrip("-").isdigit() and not setting.value.startswith("-"):
+        return bytes_shown(setting_bytes(setting.value, setting.unit))
+    return f"{setting.value} {setting.unit}".rstrip() or "''"
+
+
+def _place_shown(setting: Setting, directory: str) -> str:
+    if not setting.source_file:
+        return setting.source
+    return f"{setting.source_file.removeprefix(directory.rstrip('/') + '/')}:{setting.source_line}"
 
 
 @require_POST
@@ -178,6 +225,18 @@ def node_look(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
     before = found.state.tried_at.isoformat() if state_of(found) and found.state.tried_at else "0"
     tasks.start_look_at_node(found)
     return redirect(f"{reverse('clusters:node', args=[name, node_name])}?after={before.replace('+', '%2B')}")
+
+
+@require_POST
+def node_accept(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
+    """Pin the host key that the host showed, by the fingerprint that the person read; then look."""
+    found = node_or_404(request.user, name, node_name, "administrator")
+    try:
+        services.accept_offered_key(found, request.POST.get("fingerprint", ""))
+    except services.OtherKeyOffered as error:
+        messages.error(request, str(error))
+        return redirect("clusters:node", name, node_name)
+    return node_look(request, name, node_name)
 
 
 @require_http_methods(["GET", "POST"])

@@ -20,9 +20,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.models import User
-from clusters import dangers, drafts, tasks
+from clusters import dangers, drafts, services, tasks
 from clusters.credentials import KeyUnreadable, fingerprint
-from clusters.findings import Place, Seen
+from clusters.findings import Place, Seen, disks_of
 from clusters.forms import AccessForm, FoundForm, HostForm, Hosts
 from clusters.looks import line_to_paste
 from clusters.models import Cluster, Draft, DraftHost
@@ -109,7 +109,7 @@ def _hosts_page(
 
 def _first_rows(draft: Draft) -> list[dict[str, Any]]:
     count = FIRST_ROWS[Draft.Kind(draft.kind)]
-    taken = set(draft.cluster.nodes.values_list("name", flat=True)) if draft.cluster else set()
+    taken = drafts.names_taken(draft)
     names = [name for name in (f"pg{number}" for number in range(1, 100)) if name not in taken]
     return [_blank_row(name) for name in names[:count]]
 
@@ -131,7 +131,7 @@ def _hosts_posted(request: HttpRequest, draft: Draft) -> HttpResponse:
     rows, do = _rows_typed(request), request.POST.get("do", "next")
     access = AccessForm(request.POST, draft=draft)
     if do == "add":
-        names = {row["name"] for row in rows}
+        names = {row["name"] for row in rows} | drafts.names_taken(draft)
         rows.append(_blank_row(next(name for name in (f"pg{number}" for number in range(1, 100)) if name not in names)))
     elif do.startswith("remove-") and do[7:].isdigit() and int(do[7:]) < len(rows):
         del rows[int(do[7:])]
@@ -157,6 +157,10 @@ def _keep_access(request: HttpRequest, draft: Draft, access: AccessForm) -> None
 def _hosts_next(request: HttpRequest, draft: Draft, access: AccessForm) -> HttpResponse:
     hosts = Hosts(request.POST, prefix="hosts")
     is_valid = hosts.is_valid()
+    for form in hosts.forms:
+        if form.cleaned_data.get("name") in drafts.names_taken(draft):
+            form.add_error("name", _("A node of the cluster has this name already."))
+            is_valid = False
     if drafts.needs_secret(draft) and not access.errors.get("key_text"):
         field = "key_text" if draft.access == Draft.Access.PASTED_KEY else "password"
         access.add_error(field, _("Nothing is stored yet: paste or type it here."))
@@ -186,6 +190,7 @@ def _found_page(request: HttpRequest, draft: Draft, forms: dict[int, FoundForm] 
         {
             "host": host, "facts": seen[host.name].facts if host.name in seen else None,
             "form": (forms or {}).get(host.pk) or _found_form(host, seen.get(host.name), places.get(host.name)),
+            "disks": disks_of(seen[host.name].facts) if host.name in seen else [],
             "is_overdue": _is_overdue(host), "line": line_to_paste(draft.made_key.public_part) if draft.made_key else "",
         }
         for host in hosts
@@ -193,7 +198,7 @@ def _found_page(request: HttpRequest, draft: Draft, forms: dict[int, FoundForm] 
     context = {
         "draft": draft, "rows": rows, "is_waiting": is_waiting, "page": "found", "places": places,
         "problems": drafts.problems_of(draft), "peers": drafts.peers_of(draft),
-        "dangers": dangers.dangers(list(seen.values())) if draft.kind == Draft.Kind.IMPORT else [],
+        "dangers": dangers.grouped(dangers.dangers(list(seen.values()))) if draft.kind == Draft.Kind.IMPORT else [],
         "in_the_way": drafts.draft_is_ready(draft),
         "cluster_name": draft.cluster.name if draft.cluster else draft.data.get("hosts_form", {}).get("cluster_name", ""),
         "hosts_url": reverse("clusters:wizard", args=[draft.uuid, "hosts"]),
@@ -216,7 +221,7 @@ def _found_form(host: DraftHost, seen: Seen | None, place: Place | None, data: A
     ]
     layout = place.layout if place else host.layout
     own = LAYOUTS[layout].paths(place.major if place else "", place.overrides if place else {})
-    initial = {"data_directory": host.data_directory, "layout": layout, "own_data_directory": own.data_directory}
+    initial = {"data_directory": host.data_directory or FoundForm.NONE, "layout": layout, "own_data_directory": own.data_directory}
     initial |= {name: getattr(own, name) for name in OVERRIDABLE if name != "data_directory"}
     return FoundForm(data, found=found, has_choice=bool(found), initial=initial, prefix=f"h{host.pk}")
 
@@ -235,7 +240,7 @@ def _found_posted(request: HttpRequest, draft: Draft) -> HttpResponse:
             _drop(draft, do.removeprefix("drop-"))
         else:
             return _found_next(request, draft, leave=do == "next")
-    except drafts.DraftNotReady as error:
+    except (drafts.DraftNotReady, services.OtherKeyOffered) as error:
         messages.error(request, str(error))
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
@@ -301,7 +306,7 @@ def _found_next(request: HttpRequest, draft: Draft, *, leave: bool) -> HttpRespo
 
 def _choice(host: DraftHost, form: FoundForm, places: dict[str, Place], seen: dict[str, Seen]) -> dict[str, Any]:
     """What differs from the layout's own paths counts as typed; another database cluster than before brings its own paths."""
-    chosen = form.cleaned_data.get("data_directory", "")
+    chosen = form.chosen
     layout = form.cleaned_data["layout"]
     place = places.get(host.name)
     is_same = chosen == host.data_directory and place is not None and layout == place.layout

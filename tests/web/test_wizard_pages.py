@@ -55,7 +55,7 @@ def accept_all(browser, draft):
 def choice(draft, primary="pg1", **more):
     posted = {"do": "next", "primary": primary}
     for host in draft.hosts.all():
-        posted |= {f"h{host.pk}-layout": "debian", f"h{host.pk}-data_directory": host.data_directory}
+        posted |= {f"h{host.pk}-layout": "debian", f"h{host.pk}-data_directory": host.data_directory or "none"}
     return posted | more
 
 

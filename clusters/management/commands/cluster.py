@@ -62,7 +62,7 @@ class Command(BaseCommand):
                 self.show(cluster)
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from None
-        except (drafts.DraftNotReady, KeyUnreadable) as error:
+        except (drafts.DraftNotReady, services.OtherKeyOffered, KeyUnreadable) as error:
             raise CommandError(str(error)) from None
 
     # -- add, import ------------------------------------------------------------------------------------------------------------
