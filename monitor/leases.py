@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from django.db.models import Count, F, Q
@@ -14,6 +14,7 @@ from clusters.models import Cluster, Credential, Node
 from clusters.secrets import EncryptionKeyLost
 from clusters.services import access_of, paths_of
 from monitor.models import Lease
+from monitor.past import past_of
 from monitor.probe import Server
 from monitor.watch import ClusterTarget, NodeTarget
 from remote.access import Access
@@ -74,8 +75,9 @@ def _held(holder: str) -> dict[int, int]:
     return dict(Lease.objects.filter(holder=holder).values_list("cluster_id", "changes"))
 
 
-def read_targets(held: Mapping[int, int]) -> list[ClusterTarget]:
-    """The clusters and nodes as they are now."""
+def read_targets(held: Mapping[int, int], new: Iterable[int] = ()) -> list[ClusterTarget]:
+    """The clusters and nodes as they are now; of the `new` ones also what is remembered from before."""
+    past = past_of(new)
     nodes: dict[int, list[Node]] = {}
     for node in Node.objects.filter(cluster_id__in=held).select_related("cluster", "credential"):
         nodes.setdefault(node.cluster_id, []).append(node)
@@ -84,7 +86,8 @@ def read_targets(held: Mapping[int, int]) -> list[ClusterTarget]:
     return [
         ClusterTarget(
             cluster_id=cluster_id, name=members[0].cluster.name, interval_seconds=members[0].cluster.sample_interval_seconds,
-            nodes=tuple(_target(node, *_role(roles.get(cluster_id))) for node in members), changes=held[cluster_id],
+            nodes=tuple(_target(node, *_role(roles.get(cluster_id))) for node in members),
+            changes=held[cluster_id], past=past.get(cluster_id),
         )
         for cluster_id, members in nodes.items()
     ]  # fmt: skip

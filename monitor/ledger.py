@@ -65,7 +65,7 @@ class Ledger:
         """Take what is free; False when there is nothing for us to do."""
         self._held = leases.claim(self.holder, self.capacity_nodes)
         self._renewed_at = time.monotonic()
-        self._targets = leases.read_targets(self._held)
+        self._targets = leases.read_targets(self._held, self._held)
         return bool(self._held)
 
     def start(self) -> None:
@@ -108,8 +108,8 @@ class Ledger:
         held = leases.renew(self.holder, self.capacity_nodes)
         self._renewed_at = time.monotonic()
         if held != self._held:
+            self._targets = leases.read_targets(held, held.keys() - self._held.keys())
             self._held = held
-            self._targets = leases.read_targets(held)
 
     def _write(self) -> None:
         reports = [self._reports.popleft() for _ in range(len(self._reports))]

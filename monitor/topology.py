@@ -16,7 +16,7 @@ PILL_HEIGHT = 22
 PILL_CHARACTER = 6.7
 PILL_PADDING = 22
 ROOMY = (250, 170)
-NARROW = (230, 160)
+NARROW = (226, 170)
 """Widths of (box, gap); from three columns on they are narrower."""
 TREE_WIDTH = 340
 TREE_INDENT = 30

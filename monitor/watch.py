@@ -33,6 +33,16 @@ class NodeTarget:
     major: str
 
 
+@dataclass
+class Past:
+    """What is known of a cluster from before: who was primary, its positions, the nodes' last looks."""
+
+    primary_id: int | None = None
+    timeline: int = 0
+    positions: list[Position] = field(default_factory=list)
+    sights: dict[int, Sight] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class ClusterTarget:
     """changes: rises when something happened to the cluster (a job, an edit): what was given up is tried again at once."""
@@ -42,6 +52,7 @@ class ClusterTarget:
     interval_seconds: float
     nodes: tuple[NodeTarget, ...]
     changes: int = 0
+    past: Past | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass
@@ -128,12 +139,23 @@ class ClusterMemory:
         self.nodes: dict[int, NodeMemory] = {}
         self.primary_id: int | None = None
         self.retarget(target)
+        if target.past is not None:
+            self._recall(target.past)
 
     def retarget(self, target: ClusterTarget) -> None:
         """Nodes added, removed or changed; what is known of the others stays."""
         self.target = target
         kept = {node_id: memory for node_id, memory in self.nodes.items() if memory.target in target.nodes}
         self.nodes = {node.node_id: kept.get(node.node_id) or NodeMemory(node) for node in target.nodes}
+
+    def _recall(self, past: Past) -> None:
+        self.primary_id = past.primary_id
+        for position in past.positions:
+            self.history.add(position)
+        for node_id, sight in past.sights.items():
+            if node_id in self.nodes:
+                self.nodes[node_id].sight = sight
+                self.nodes[node_id].tried_at = sight.at
 
     def take(self, node_id: int, answer: Sight | Unseen) -> None:
         if memory := self.nodes.get(node_id):
