@@ -12,7 +12,6 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from django.utils import timezone
@@ -102,8 +101,7 @@ def _walk(  # noqa: PLR0911 (one return per ending reads best)
         params = kind.params(job.params)
         sight = Sight(hosts, kind.requests(params, brief), job.notes)
         Walk(kind, params, brief, plan, sight=sight, actor=actor).go()
-        with suppress(HostError):
-            remember(job, sight.look_whole())
+        remember(job, sight.world)
         return Ending(Status.SUCCEEDED, "Done: " + job.title)
     except HandOver:
         log.write("note", "this worker was told to stop: the next one goes on from here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -50,6 +51,7 @@ class Sight:
         self.notes = dict(notes or {})
         self.reads = 0
         self._seen: dict[str, Facts | Unreachable] = {}
+        self._seen_at: dict[str, float] = {}
         self._stale: set[str] = set(requests)
 
     @property
@@ -60,15 +62,9 @@ class Sight:
         """Something was changed somewhere: a command on one host may show on another."""
         self._stale = set(self.requests)
 
-    def look_whole(self) -> World:
-        """Every section of every node, as at first: what a page will show of them."""
-        self._seen.clear()
-        self.touched()
-        return self.look(self.requests)
-
-    def look(self, nodes: Iterable[str], *, again: bool = False) -> World:
-        """The world with fresh facts of `nodes`. again: also of those that nothing has touched since."""
-        wanted = sorted({node for node in nodes if again or node in self._stale} & set(self.requests))
+    def look(self, nodes: Iterable[str], *, oldest_seconds: float | None = None) -> World:
+        """The world with fresh facts of `nodes`. oldest_seconds: also of those that nothing has touched, if seen longer ago."""
+        wanted = sorted({node for node in nodes if self._is_old(node, oldest_seconds)} & set(self.requests))
         hosts = [self.hosts[node] for node in wanted]
         if len(wanted) > 1:
             with ThreadPoolExecutor(min(len(wanted), MOST_AT_ONCE)) as pool:
@@ -77,12 +73,28 @@ class Sight:
             found = [self._read(node, host) for node, host in zip(wanted, hosts, strict=True)]
         self._seen |= dict(zip(wanted, found, strict=True))
         self._stale -= set(wanted)
+        self._seen_at |= dict.fromkeys(wanted, time.monotonic())
         self.reads += len(wanted)
         return self.world
+
+    def _is_old(self, node: str, oldest_seconds: float | None) -> bool:
+        if node in self._stale or oldest_seconds is None:
+            return node in self._stale
+        return time.monotonic() - self._seen_at.get(node, 0.0) > oldest_seconds
 
     def _read(self, node: str, host: Host) -> Facts | Unreachable:
         request, before = self.requests[node], self._seen.get(node)
         if not isinstance(before, Facts):
             return host.facts(request)
         found = host.facts(replace(request, sections=(request.sections or AGAIN) & AGAIN, reach=()))
-        return found if isinstance(found, Unreachable) else replace(found, reach=before.reach)
+        return found if isinstance(found, Unreachable) else _with_kept(found, before)
+
+
+def _with_kept(found: Facts, before: Facts) -> Facts:
+    """What a second look does not ask again."""
+    clusters = []
+    for postgres in found.clusters:
+        known = before.postgres(postgres.data_directory)
+        kept = replace(postgres, size_bytes=known.size_bytes, wal_bytes=known.wal_bytes) if known else postgres
+        clusters.append(kept)
+    return replace(found, reach=before.reach, clusters=tuple(clusters))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.utils import timezone
@@ -11,13 +12,16 @@ from jobs.act import Actor, Failed
 from jobs.models import JobStep
 from jobs.planning import plan_from
 from jobs.recipe import Brief, Kind, NodeUnreachable, Plan, PlannedStep, Step, World, identities_of, planned
-from jobs.sight import Sight
+from jobs.sight import MOST_AT_ONCE, Sight
 from jobs.stored import identities_moved, moved
 from pgpanel import live
 from remote.command import Command, shown_lines
-from remote.errors import HostError
+from remote.errors import HostError, LockHeld
+from remote.host import Host
 
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.1, 1.0
+PROOF_AGE_SECONDS = 1.0
+"""A proof is not taken from facts that are older."""
 Status = JobStep.Status
 
 
@@ -96,22 +100,40 @@ class Walk:
     def _announce(self, nodes: tuple[str, ...], world: World) -> None:
         """Every host hears of this claim before the first change, so that a worker that lost the job can change none of them."""
         self.actor.check()
-        for node in nodes:
-            if world.nodes[node].is_reachable:
-                command = Command(("true",), user=self.brief.nodes[node].owner)
-                self.actor.when_free(node, lambda host, command=command: host.run(command))  # type: ignore[misc]
+        there = [node for node in nodes if world.nodes[node].is_reachable]
+        hosts = [self.sight.hosts[node] for node in there]
+        with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+            heard = list(pool.map(self._heard, there, hosts))
+        for node in (node for node, has_heard in zip(there, heard, strict=True) if not has_heard):
+            self.actor.when_free(node, lambda host: host.run(Command(("true",), user=self.brief.nodes[host.name].owner)))
+
+    def _heard(self, node: str, host: Host) -> bool:
+        try:
+            host.run(Command(("true",), user=self.brief.nodes[node].owner))
+        except LockHeld:
+            return False
+        return True
 
     # -- one step --------------------------------------------------------------------------------------------------------------
 
     def _step(self, step: Step, row: JobStep, confirmed: PlannedStep) -> None:
         self.actor.check()
-        world = self.sight.look((step.node, *step.reads), again=step.is_proof)
+        world = self._before(step, confirmed)
         if self._is_done(step, world):
             self._found_done(row, confirmed)
         elif not confirmed.is_needed:
             raise Drift([f"{step.node}: “{step.title}” has something to do now, the plan said that it had nothing"])
         else:
             self._run(step, row, confirmed, world)
+
+    def _before(self, step: Step, confirmed: PlannedStep) -> World:
+        """Fresh facts where they decide. For a step that is to run, old ones that say "not done" will do: it is verified after."""
+        nodes = (step.node, *step.reads)
+        if step.is_proof:
+            return self.sight.look(nodes, oldest_seconds=PROOF_AGE_SECONDS)
+        world = self.sight.world
+        will_run = confirmed.is_needed and world.nodes[step.node].is_reachable and not self._is_done(step, world)
+        return world if will_run else self.sight.look(nodes)
 
     @staticmethod
     def _is_done(step: Step, world: World) -> bool:
@@ -158,7 +180,7 @@ class Walk:
         """A step whose commands succeeded but that is not done has failed."""
         deadline, delay = time.monotonic() + step.within_seconds, FIRST_POLL_SECONDS
         while True:
-            world = self.sight.look((step.node, *step.reads), again=True)
+            world = self.sight.look((step.node, *step.reads), oldest_seconds=0)
             try:
                 if step.done(world):
                     return

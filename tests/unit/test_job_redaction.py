@@ -15,7 +15,8 @@ from remote.command import Secret
 
 SECRET = Secret("replication password", "pa ss'w\"ö\\rd+/=")
 KEY = "\n".join([
-    "-----BEGIN OPENSSH PRIVATE KEY-----", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU", "AAAAtzc2gtZWQyNTUxOQAAACBQ", "-----END OPENSSH PRIVATE KEY-----",
+    "-----BEGIN OPENSSH PRIVATE KEY-----", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU", "AAAAtzc2gtZWQyNTUxOQAAACBQ",
+    "-----END OPENSSH PRIVATE KEY-----",
 ])  # fmt: skip
 
 
