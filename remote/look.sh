@@ -80,7 +80,6 @@ as_owner() { # account, command
     if [ "$account" = "$me" ] || [ "$account" = root ]; then "$@"
     elif [ "$me" != root ]; then sudo -n -u "$account" -- "$@"
     elif has runuser; then runuser -u "$account" -- "$@"
-    elif has setpriv; then setpriv --reuid "$(id -u "$account")" --regid "$(id -g "$account")" --init-groups "$@"
     else
         words=
         for each; do words="$words '$(printf %s "$each" | sed "s/'/'\\\\''/g")'"; done
@@ -500,10 +499,10 @@ look_path() {
 
 look_reach() { # address, port
     if has bash; then answer=$(within 2 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2" 2>&1)
-    elif has nc; then answer=$(within 3 nc -z -w 2 "$1" "$2" 2>&1)
     elif has python3; then answer=$(within 3 python3 -c 'import socket, sys; socket.create_connection(sys.argv[1:3], 2)' "$1" "$2" 2>&1)
     elif has perl; then answer=$(within 3 perl -MIO::Socket::INET -e 'IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 2) or die $@' "$1" "$2" 2>&1)
-    else answer='no bash, nc, python3 or perl to try with'; false; fi
+    elif has nc; then answer=$(within 3 nc -w 2 "$1" "$2" 2>&1)
+    else answer='no bash, python3, perl or nc to try with'; false; fi
     result=$?
     row reach "$1" "$2" "$result" "$answer"
 }

@@ -52,7 +52,7 @@ def parse(output: str, round_trip: tuple[float, float] | None) -> Facts:
     facts = host.facts()
     return replace(
         facts,
-        clock_skew_seconds=_skew(facts.epoch_seconds, round_trip) if facts.epoch_seconds else 0.0,
+        clock_skew_seconds=_skew(facts.epoch_seconds + facts.elapsed_ms / 2000, round_trip) if facts.epoch_seconds else 0.0,
         clusters=clusters,
         warnings=tuple(warnings.texts),
     )
@@ -87,13 +87,19 @@ def _decoded(word: str) -> str:
 
 
 def _skew(epoch_seconds: float, round_trip: tuple[float, float] | None) -> float:
-    """Host minus panel, against the middle of the round trip."""
+    """Host minus panel, the middle of the look against the middle of the round trip."""
     return round(epoch_seconds - sum(round_trip) / 2, 3) if round_trip else 0.0
 
 
 def _number(text: str, default: int = 0) -> int:
     found = re.match(r"\s*(-?\d+)", text)
     return int(found[1]) if found else default
+
+
+def _epoch(text: str) -> float | None:
+    """`date +%s.%N`; a date that knows no nanoseconds leaves `.%N` or nothing behind the seconds."""
+    found = re.match(r"\d+(\.\d+)?", text)
+    return float(found[0]) if found else None
 
 
 def _float(text: str) -> float | None:
@@ -120,7 +126,7 @@ class _Host:
     def facts(self) -> Facts:
         system = dict(row[0].partition("=")[::2] for row in self.all("os"))
         os_id = system.get("ID", "").strip("\"'")
-        began, ended = _float(self.first("begin", 2)), _float(self.first("end"))
+        began, ended = _epoch(self.first("begin", 2)), _epoch(self.first("end"))
         return Facts(
             hostname=self.first("hostname"),
             machine_id=self.first("machine_id"),
@@ -131,7 +137,7 @@ class _Host:
             architecture=self.first("uname", 1),
             cpu_count=_number(self.first("cpus")),
             memory_bytes=_number(self.first("memory_kb")) * 1024,
-            addresses=tuple(self.first("addresses").split()),
+            addresses=tuple(item for item in self.first("addresses").split() if not item.startswith(("127.", "::1", "fe80:"))),
             login_user=self.first("login"),
             can_become_root=self.first("login", 1) == "yes",
             can_become_owner=self.first("login", 2) == "yes",

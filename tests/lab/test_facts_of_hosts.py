@@ -204,6 +204,18 @@ def test_what_other_databases_need_is_seen_too(debian: Host) -> None:
     debian.sql('DROP DATABASE "dbname=odd one"')
 
 
+@pytest.mark.parametrize("shell", [["dash"], ["bash", "--posix"], ["bash"]])
+def test_the_script_is_the_same_to_any_posix_shell(debian: Host, shell: list[str]) -> None:
+    argv = [*shell, "-s", "--", "", "0", "", "", ",", "1", "/etc/hostname", "127.0.0.1 22"]
+    seen = parse.parse(debian.run(argv, input=look.look_script()).stdout, None)
+    found = seen.postgres(debian.data_directory)
+    assert seen.warnings == ()
+    assert found is not None
+    assert (found.role, found.answers_sql, found.sql_error) == ("primary", True, "")
+    assert seen.paths["/etc/hostname"].text == "debian\n"
+    assert seen.reach["127.0.0.1:22"].is_open
+
+
 def test_only_what_is_asked_for_is_looked_at(debian: Host) -> None:
     seen = facts(debian, sections=frozenset({"paths"}), paths=("/etc/hostname",))
     assert seen.paths["/etc/hostname"].kind == "file"

@@ -148,9 +148,9 @@ def test_rows_of_any_shape_are_no_error(lines: list[str]) -> None:
     assert asdict(parse.parse("\n".join(lines), None))
 
 
-def test_the_clock_s_skew_is_measured_against_the_middle_of_the_round_trip() -> None:
+def test_the_clock_s_skew_is_measured_from_the_middle_of_the_look_to_the_middle_of_the_round_trip() -> None:
     text = "begin\t:1\t:root\t:1000.500\nend\t:1000.7\n"
-    facts = parse.parse(text, (990.0, 991.0))
+    facts = parse.parse(text, (990.0, 991.2))
     assert facts.clock_skew_seconds == 10.0
     assert facts.elapsed_ms == 200
 
