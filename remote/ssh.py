@@ -29,7 +29,9 @@ KEEPALIVE_SECONDS = 5
 SILENCE_SECONDS = 15
 """A connection on which the other side acknowledges nothing for this long is given up by the kernel."""
 LINGER_SECONDS = 0.5
-"""How long output is still awaited after the command has ended, when something it started holds its output open."""
+CHATTER_SECONDS = 30
+"""After a command has ended, something that it started may hold its output open: it is heard until it is silent for the one, or
+for the other at most."""
 
 # paramiko logs tracebacks of its own for what is raised as an error here anyway
 LOG_CHANNEL = "pgpanel.ssh"
@@ -264,6 +266,7 @@ class Talk:
             return
         channel = self._channel
         ended_at: float | None = None
+        heard_at = 0.0
         while True:
             self._push()
             heard: list[tuple[Voice, bytes]] = []
@@ -275,11 +278,11 @@ class Talk:
             now = time.monotonic()
             if now > deadline():
                 raise TimedOut
-            if heard:
-                ended_at = None
-            elif channel.exit_status_ready():
+            heard_at = now if heard else heard_at
+            if channel.exit_status_ready():
                 ended_at = ended_at or now
-                if (channel.closed or channel.eof_received or now > ended_at + LINGER_SECONDS) and not self._has_more():
+                is_whole = channel.closed or channel.eof_received or now > max(ended_at, heard_at) + LINGER_SECONDS
+                if (is_whole and not self._has_more()) or now > ended_at + CHATTER_SECONDS:
                     break
             self._wait()
         self._finish()

@@ -158,6 +158,18 @@ def test_a_daemon_that_a_command_starts_neither_holds_it_up_nor_is_ended_with_it
     kill(pg1, "sleep 3456")
 
 
+def test_a_daemon_that_goes_on_printing_does_not_hold_up_the_command_that_started_it(
+    pg1: LabHost, root: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("remote.ssh.CHATTER_SECONDS", 1)
+    started = time.monotonic()
+    command = Command(("sh", "-c", "setsid sh -c 'for i in $(seq 100); do echo $i; sleep 0.1; done' & sleep 0.1; exit 5"))
+    result = root.run(command, check=False)
+    assert result.exit_code == 5
+    assert result.stdout.startswith("1\n2\n")
+    assert time.monotonic() - started < 5
+
+
 def test_when_the_host_is_cut_off_after_the_time_it_is_said_that_the_end_is_unproven(lab: Lab, pg1: LabHost) -> None:
     with Host(access_to(lab, pg1), "pg1", connect_timeout_seconds=1) as host:
         cutting = threading.Timer(0.5, pg1.cut)

@@ -224,7 +224,7 @@ def test_what_login_scripts_print_is_not_output_and_their_settings_do_not_leak(l
 def test_a_private_key_of_any_kind_and_form_logs_in(lab: Lab, pg1: LabHost, kind: str) -> None:
     for form in ([], ["-m", "PEM"]) if kind != "ed25519" else ([],):
         pg1.run(["rm", "-f", "/tmp/key", "/tmp/key.pub"])
-        pg1.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", "/tmp/key", *form])
+        pg1.run(["ssh-keygen", "-q", "-t", kind, *(["-b", "2048"] if kind == "rsa" else []), "-N", "", "-f", "/tmp/key", *form])
         pg1.run("cat /tmp/key.pub >>/home/ops/.ssh/authorized_keys")
         key = Secret("key", pg1.run(["cat", "/tmp/key"]).stdout)
         with Host(access_to(lab, pg1, "ops", private_key=key), "pg1") as host:
