@@ -77,7 +77,7 @@ def job_plan(
     if plan_now:
         planning.make_plan(job)
     else:
-        _tell(lambda: tasks.plan_job.apply_async((job.pk,), retry=False), job)
+        _tell(lambda: tasks.enqueue_planning(job.pk), job)
     job.refresh_from_db()
     return job
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import mmap
 from typing import Any
 
-from celery import shared_task
+from celery import Task, shared_task
 from celery.signals import worker_shutting_down
 from django.utils import timezone
 
 from jobs import claim, engine, planning
 from jobs.models import Job
+
+AWAY_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0, "socket_connect_timeout": 2}
+"""A person waits for the answer: a broker that is away is said at once, not after retries. The sweep repeats what was not taken."""
 
 _stopping = mmap.mmap(-1, 1)
 """One byte that a worker's main process shares with the children that it forks: set when it is told to stop (SIGTERM)."""
@@ -23,7 +26,9 @@ def _note_stopping(**_arguments: Any) -> None:
 
 @shared_task
 def plan_job(job_id: int) -> None:
-    planning.make_plan(Job.objects.select_related("cluster").get(pk=job_id))
+    job = Job.objects.select_related("cluster").filter(pk=job_id).first()
+    if job:
+        planning.make_plan(job)
 
 
 @shared_task
@@ -39,10 +44,19 @@ def sweep_lost_jobs() -> None:
     for job_id in claim.forgotten_by_the_broker():
         enqueue(job_id)
     for job_id in planning.forgotten():
-        plan_job.apply_async((job_id,), retry=False)
+        enqueue_planning(job_id)
 
 
 def enqueue(job_id: int) -> None:
-    """Raises kombu's OperationalError at once when the broker is away; the sweep repeats it."""
-    run_job.apply_async((job_id,), retry=False)
+    """Raises kombu's OperationalError when the broker is away."""
+    _send(run_job, job_id)
     Job.objects.filter(pk=job_id, status=Job.Status.QUEUED).update(enqueued_at=timezone.now())
+
+
+def enqueue_planning(job_id: int) -> None:
+    _send(plan_job, job_id)
+
+
+def _send(task: Task[Any, Any], job_id: int) -> None:
+    with task.app.connection_for_write(transport_options=AWAY_AT_ONCE) as connection:
+        task.apply_async((job_id,), connection=connection, retry=False)  # type: ignore[call-arg]

@@ -50,7 +50,7 @@ def panel(settings, monkeypatch, tmp_path):
         with Connection(made.redis.url) as connection:
             task.apply_async((job_id,), connection=connection, retry=False)
 
-    monkeypatch.setattr(tasks, "enqueue", lambda job_id: send(tasks.run_job, job_id))
+    monkeypatch.setattr(tasks, "_send", send)
     yield made
     made.close()
 
@@ -104,6 +104,13 @@ def test_a_job_runs_on_real_hosts_to_its_proof(panel, cluster, hosts, directory)
     assert "the secret is <small password>" in text
     assert PASSWORD.value not in text
     assert hosts[1].run(["cat", f"{directory}/pg2/copied"]).stdout == f"job-{job.pk}"
+
+
+def test_a_plan_is_made_by_a_worker(panel, cluster, hosts, directory):
+    panel.sweeper()
+    job = services.job_plan(cluster, "small", {"nodes": ["pg1"], "directory": directory}, None, "a test")
+    assert job.status == "planning"
+    wait_for(lambda: Job.objects.get(pk=job.pk).status == "planned")
 
 
 def test_a_worker_killed_in_a_copy_is_followed_by_the_next_within_seconds(panel, cluster, hosts, directory):

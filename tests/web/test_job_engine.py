@@ -395,6 +395,18 @@ def test_a_job_that_ten_workers_dropped_is_lost_and_can_be_resumed(cluster, host
     assert run(services.job_resume(job, None)).status == "succeeded"
 
 
+def test_a_broker_that_is_away_is_said_at_once_and_the_job_stays_queued(cluster, hosts, tmp_path, monkeypatch):
+    monkeypatch.setattr(services.tasks, "enqueue", lambda job_id: services.tasks._send(services.tasks.run_job, job_id))
+    monkeypatch.setattr(services.tasks.run_job.app.conf, "broker_url", "redis://127.0.0.1:1/0")
+    job = plan(cluster, tmp_path)
+    begun = time.monotonic()
+    with pytest.raises(services.BrokerAway, match="It begins by itself when Redis is back"):
+        start(job)
+    assert time.monotonic() - begun < 1
+    job.refresh_from_db()
+    assert job.status == "queued"
+
+
 def test_a_job_whose_message_was_lost_is_given_to_the_broker_again(cluster, hosts, tmp_path):
     job = start(plan(cluster, tmp_path))
     assert claim.forgotten_by_the_broker() == [job.pk]

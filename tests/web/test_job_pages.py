@@ -33,7 +33,7 @@ def small_kind_without_a_broker(settings, monkeypatch):
     monkeypatch.setitem(KINDS, "small", KIND)
     monkeypatch.setitem(forms.FORMS, "small", SmallForm)
     monkeypatch.setattr(services.tasks, "enqueue", lambda job_id: None)
-    monkeypatch.setattr(services.tasks.plan_job, "apply_async", lambda arguments, **_options: None)
+    monkeypatch.setattr(services.tasks, "enqueue_planning", lambda job_id: None)
 
 
 @pytest.fixture
