@@ -183,7 +183,9 @@ class Postgres:
     size_bytes: without the WAL (`wal_bytes`) and without tablespaces.
     stray_pids: processes of this cluster whose postmaster is gone; they may still commit.
     included_texts: path → text of the files that postgresql.conf includes. job_marker: the text of `pgpanel.job`.
-    debian_cluster: "15/main" where postgresql-common knows it. at_boot: Debian's start.conf ("auto", "manual", "disabled").
+    debian_cluster: "15/main" where postgresql-common knows it. at_boot: Debian's start.conf ("auto", "manual", "disabled"), or
+    systemd's word on the PGDG service ("enabled", "disabled"); "" = not known.
+    wal_link: where pg_wal points, "" = a plain directory.
     """
 
     data_directory: str
@@ -230,6 +232,7 @@ class Postgres:
     archiver: Archiver | None = None
     debian_cluster: str = ""
     at_boot: str = ""
+    wal_link: str = ""
     real_path: str = ""
     is_denied: bool = False
     stray_pids: tuple[int, ...] = ()

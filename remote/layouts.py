@@ -209,7 +209,7 @@ def overrides_of(layout: Layout, postgres: Postgres) -> dict[str, str]:
         "log_file": postgres.log_file,
     }
     if postgres.debian_cluster:
-        seen |= _debian_commands(postgres.debian_cluster)
+        seen |= _debian_own(postgres.debian_cluster)
     assumed = layout.paths(postgres.major, {"data_directory": postgres.data_directory})
     return {
         name: value
@@ -218,12 +218,13 @@ def overrides_of(layout: Layout, postgres: Postgres) -> dict[str, str]:
     }
 
 
-def _debian_commands(debian_cluster: str) -> dict[str, str]:
-    """`15/main` → its commands; a cluster of another name than main has its own."""
+def _debian_own(debian_cluster: str) -> dict[str, str]:
+    """`15/registry` → what it has for itself; the cluster `main` has all as the layout says."""
     major, _, name = debian_cluster.partition("/")
     if name == "main":
         return {}
-    return {"service": f"postgresql@{major}-{name}"} | {
+    places = {"service": f"postgresql@{major}-{name}", "wal_archive_directory": f"/var/lib/postgresql/{major}/{name}.wals"}
+    return places | {
         f"{verb}_command": command_line({"main": name, "{major}": major}.get(word, word) for word in layout_words)
         for verb, layout_words in (("start", DEBIAN.start), ("stop", DEBIAN.stop), ("restart", DEBIAN.restart))
     }

@@ -368,7 +368,7 @@ kilobytes() {
 look_sizes() {
     wants sizes || return
     row size_kb "$(kilobytes "$data")" "$(kilobytes "$wal/")"
-    [ -L "$wal" ] && row wal_is_link "$(readlink "$wal")"
+    [ -L "$wal" ] && row wal_link "$(readlink "$wal")"
 }
 
 look_sql() {
@@ -458,7 +458,12 @@ FOUND
         row log_file "$log"
         start=$(sed -n '/^[a-z]/{p;q;}' <"/etc/postgresql/$debian_name/start.conf")
         row at_boot "$start"
-    elif [ -f "$data/current_logfiles" ]; then
+        return
+    fi
+    case $data in
+    /var/lib/pgsql/*) [ -d /run/systemd/system ] && row at_boot "$(systemctl is-enabled "postgresql-$major")" ;;
+    esac
+    if [ -f "$data/current_logfiles" ]; then
         read -r word log <"$data/current_logfiles"
         case $log in /*) ;; *) log=$data/$log ;; esac
         row log_file "$log"

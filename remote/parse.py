@@ -233,7 +233,7 @@ def _installation(row: Row) -> Installation:
 
 _CLUSTER_KEYS = frozenset(
     ["real_path", "postmaster", "stray", "binaries", "pidfile", "auto_conf", "recovery_conf", "present", "job_marker",
-     "archive_ready", "control", "tablespace", "size_kb", "wal_is_link", "sql", "unseen_database",
+     "archive_ready", "control", "tablespace", "size_kb", "wal_link", "sql", "unseen_database",
      "socket", "config_file", "hba_file", "included_file", "log_file", "at_boot"]
 )  # fmt: skip
 
@@ -298,11 +298,12 @@ def _with_files(known: Postgres, rows: Mapping[str, list[Row]]) -> Postgres:
         recovery_text=config.without_passwords(_one(rows, "recovery_conf", 1)),
         log_file=_one(rows, "log_file"),
         at_boot=_one(rows, "at_boot").strip(),
+        wal_link=_one(rows, "wal_link"),
         signal_files=tuple(name for name in present if name.endswith(".signal") or name.startswith("recovery.")),
         has_backup_label="backup_label" in present,
         job_marker=_one(rows, "job_marker", 1).strip(),
         archive_ready_count=_number(_one(rows, "archive_ready")),
-        size_bytes=max(0, sizes[0] - (0 if "wal_is_link" in rows else sizes[1])) * 1024,
+        size_bytes=max(0, sizes[0] - (0 if "wal_link" in rows else sizes[1])) * 1024,
         wal_bytes=sizes[1] * 1024,
         control=parse_controldata(control),
         tablespaces=tuple(

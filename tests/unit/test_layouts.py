@@ -112,6 +112,7 @@ def test_a_debian_cluster_of_another_name_has_its_own_commands() -> None:
     assert overrides["start_command"] == "pg_ctlcluster 15 registry start"
     assert layouts.words(overrides["stop_command"], "smart") == ("pg_ctlcluster", "15", "registry", "stop", "-m", "smart")
     assert overrides["config_directory"] == "/etc/postgresql/15/registry"
+    assert overrides["wal_archive_directory"] == "/var/lib/postgresql/15/registry.wals"
     assert layouts.DEBIAN.paths("15", overrides).restart_command.startswith("pg_ctlcluster 15 registry restart")
 
 
