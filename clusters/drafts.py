@@ -22,6 +22,7 @@ from remote.facts import Facts, FactsRequest, Unreachable, facts_from_json, fact
 from remote.layouts import LAYOUTS
 
 ASKED_TOO_LONG = timedelta(seconds=60)
+PASSWORD_KEPT_FOR = timedelta(days=1)
 HOST_FIELDS = ("ssh_host", "ssh_port", "ssh_user", "node_address", "jump_host", "jump_port", "jump_user", "postgres_port")
 REACH_FIELDS = ("ssh_host", "ssh_port", "jump_host", "jump_port")
 
@@ -128,6 +129,7 @@ def draft_look(draft: Draft) -> None:
         _remember(host, look)
     if draft.access == Draft.Access.PASSWORD_ONCE and draft.typed and _all_have_key(draft):
         draft.typed.delete()
+        draft.typed = None
     _propose(draft)
     if draft.kind == Draft.Kind.IMPORT:
         _look_closer(draft, hosts)
@@ -176,6 +178,12 @@ def _remember(host: DraftHost, look: Look) -> None:
 def draft_accept(host: DraftHost, fingerprint: str) -> None:
     """Pin the offered key; `services.OtherKeyOffered` if it is not the one whose fingerprint the person read."""
     services.accept_offered_key(host, fingerprint)
+
+
+def forget_typed_passwords() -> int:
+    """Passwords to be used once, in drafts that nobody has touched for a day. The person can type it again."""
+    left = Draft.objects.filter(access=Draft.Access.PASSWORD_ONCE, changed_at__lt=timezone.now() - PASSWORD_KEPT_FOR)
+    return Credential.objects.filter(pk__in=left.exclude(typed=None).values("typed"), nodes=None).delete()[0]
 
 
 # -- page 2: found ----------------------------------------------------------------------------------------------------------------

@@ -36,6 +36,12 @@ def look_at_node(node_id: int) -> None:
     services.remember_facts(node, look.facts or Unreachable("host-key", _("Its host key has not been accepted yet.")))
 
 
+@shared_task(name="clusters.tasks.forget_typed_passwords", ignore_result=True)
+def forget_typed_passwords() -> None:
+    """A password that was to be used once is not kept in a draft that nobody finished."""
+    drafts.forget_typed_passwords()
+
+
 def start_look_at_draft(draft: Draft) -> None:
     """Once the transaction is through. Without a queue the hosts say so instead of being asked for ever."""
 

@@ -195,9 +195,10 @@ def _found_page(request: HttpRequest, draft: Draft, forms: dict[int, FoundForm] 
         }
         for host in hosts
     ]  # fmt: skip
+    are_looked_at = not any(host.status in (DraftHost.Status.NEW, DraftHost.Status.HOST_KEY) for host in hosts)
     context = {
         "draft": draft, "rows": rows, "is_waiting": is_waiting, "page": "found", "places": places,
-        "problems": drafts.problems_of(draft), "peers": drafts.peers_of(draft),
+        "problems": drafts.problems_of(draft) if are_looked_at else [], "peers": drafts.peers_of(draft),
         "dangers": dangers.grouped(dangers.dangers(list(seen.values()))) if draft.kind == Draft.Kind.IMPORT else [],
         "in_the_way": drafts.draft_is_ready(draft),
         "cluster_name": draft.cluster.name if draft.cluster else draft.data.get("hosts_form", {}).get("cluster_name", ""),

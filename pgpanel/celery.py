@@ -13,6 +13,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "sweep-lost-jobs": {"task": "jobs.tasks.sweep_lost_jobs", "schedule": 2.0, "options": {"expires": 4}},
+    "forget-typed-passwords": {"task": "clusters.tasks.forget_typed_passwords", "schedule": 600.0, "options": {"expires": 300}},
     "ensure-collector": {"task": "monitor.tasks.ensure_collector", "schedule": 5.0, "options": {"expires": 5}},
 }
 

@@ -110,8 +110,8 @@ def by_password(lab: Lab) -> Host:
 
 
 def looked_at(draft: Draft) -> DraftHost:
-    """Look, accept the key as a person would, look again."""
-    for _round in range(2):
+    """Look, accept each key as a person would (a jump host's comes first), look again."""
+    for _round in range(3):
         drafts.hosts_asking(draft)
         drafts.draft_look(draft)
         host = draft.hosts.get()
@@ -152,3 +152,38 @@ def test_a_wrong_password_is_refused_in_words_without_it(by_password: Host) -> N
     assert host.error
     assert host.mend
     assert "geheim" not in host.error + host.mend
+
+
+def test_through_a_jump_host_both_keys_are_shown_and_accepted(lab: Lab, pair: SourcePagePair) -> None:
+    draft = drafts.draft_start(None)
+    drafts.draft_access(draft, Draft.Access.PASTED_KEY, key_text=lab.key_path.read_text())
+    there = {"name": "pg2", "ssh_host": pair.standby.ip, "ssh_port": pair.standby.ssh_port, "ssh_user": "root"}
+    through = {"jump_host": pair.primary.ip, "jump_port": pair.primary.ssh_port, "jump_user": "root"}
+    drafts.draft_hosts(draft, [there | through | {"postgres_port": pair.standby.pg_port}])
+    host = looked_at(draft)
+    assert host.error == ""
+    assert host.status == DraftHost.Status.SEEN
+    facts = drafts.facts_of(host)
+    assert facts is not None
+    assert facts.hostname == pair.standby.name
+    assert host.host_key.startswith("ssh-")
+    assert host.jump_host_key.startswith("ssh-")
+    assert host.host_key != host.jump_host_key
+
+
+def test_hosts_are_looked_at_side_by_side_and_one_that_is_away_holds_nobody_up(lab: Lab, pair: SourcePagePair) -> None:
+    draft = drafts.draft_start(None)
+    drafts.draft_access(draft, Draft.Access.PASTED_KEY, key_text=lab.key_path.read_text())
+    away = pair.primary.ip.rsplit(".", 1)[0] + ".250"
+    rows = [
+        {"name": name, "ssh_host": address, "ssh_port": pair.primary.ssh_port, "ssh_user": "root"}
+        for name, address in (("p1", pair.primary.ip), ("p2", pair.standby.ip), ("gone", away))
+    ]
+    drafts.draft_hosts(draft, rows)
+    drafts.hosts_asking(draft)
+    drafts.draft_look(draft)
+    status = {host.name: host.status for host in draft.hosts.all()}
+    assert status == {"p1": "host-key", "p2": "host-key", "gone": "refused"}
+    gone = draft.hosts.get(name="gone")
+    assert away in gone.error
+    assert gone.mend

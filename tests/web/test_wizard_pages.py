@@ -1,7 +1,10 @@
 """The wizard's first two pages, over hosts that answer without being there."""
 
+from datetime import timedelta
+
 import pytest
 from cluster_world import HOST_KEYS, Hosts, facts_of, pair, person, postgres, standby, streaming
+from django.utils import timezone
 
 from clusters import looks, tasks
 from clusters.models import Cluster, Credential, Draft, DraftHost
@@ -170,6 +173,16 @@ def test_a_password_used_once_installs_the_key_and_is_forgotten(browser, hosts):
     assert {node.credential.kind for node in Cluster.objects.get().nodes.all()} == {"ssh-key"}
 
 
+def test_a_password_to_be_used_once_does_not_outlive_a_draft_that_nobody_finishes(browser, hosts):
+    browser.post(begun(browser), rows(PG1, access="password-once", password="geheim-geheim"))
+    tasks.forget_typed_passwords()
+    assert Draft.objects.get().typed
+    Draft.objects.update(changed_at=timezone.now() - timedelta(days=2))
+    tasks.forget_typed_passwords()
+    assert Draft.objects.get().typed is None
+    assert not Credential.objects.filter(kind="ssh-password").exists()
+
+
 def test_a_secret_typed_into_the_wizard_is_on_no_page(browser, hosts):
     there = begun(browser)
     browser.post(there, rows(PG1, do="save", access="password-kept", password="geheim-geheim"))
@@ -240,6 +253,24 @@ def test_a_standby_is_added_to_a_cluster_that_is_there(browser, hosts):
     accept_all(browser, draft)
     answer = browser.post(f"/new/{draft.uuid}/found/", choice(draft, primary=""))
     assert answer["Location"] == "/jobs/new/setup/?cluster=registry&primary=pg1&standbys=pg2"
+
+
+def test_a_new_standby_needs_a_name_and_programs_that_fit_the_cluster(browser, hosts):
+    browser.post(begun(browser), rows(PG1))
+    draft = Draft.objects.get()
+    accept_all(browser, draft)
+    browser.post(f"/new/{draft.uuid}/found/", choice(draft))
+    there = browser.get("/c/registry/add/")["Location"]
+    answer = browser.post(there, rows(PG2 | {"name": "pg1"}))
+    assert "A node of the cluster has this name already." in answer.content.decode()
+    hosts.facts["10.0.0.2"] = facts_of("h2", installations=())
+    browser.post(there, rows(PG2))
+    draft = Draft.objects.get()
+    accept_all(browser, draft)
+    page = browser.get(f"/new/{draft.uuid}/found/").content.decode()
+    assert "PostgreSQL 15, the primary&#x27;s version, is not installed there" in page
+    assert "apt-get install postgresql-15" in page
+    assert "On to the settings" not in page
 
 
 def test_a_cluster_found_elsewhere_than_its_layout_says_keeps_its_own_paths(browser, hosts):
