@@ -49,7 +49,6 @@ class BaseBackup:
     writes_manifest: bool = True
     compresses_on_server: bool = True  # --compress=server-zstd
     is_incremental: bool = True
-    has_no_sync: bool = True
     wal_directory_option: str = "--waldir"
     wal_method_option: str = "--wal-method"
     from_standby: bool = True
@@ -138,9 +137,6 @@ class Version:
     has_collation_versions: bool = True
     has_database_collation_version: bool = True
     has_extensions: bool = True
-    has_json: bool = True
-    has_current_logfile: bool = True
-    has_hba_continuation_lines: bool = True
 
     backup_is_exclusive: bool = False
     backup_start_call: str = "pg_backup_start({label}, {fast})"
@@ -299,7 +295,7 @@ _PATCHES: tuple[tuple[str, dict[str, Any]], ...] = (
             "base_backup": {"compresses_on_server": False}, "has_database_collation_version": False,
             "rewind_takes_config_file": False}),
     ("13", {"password_kind": "md5", "reloadable": frozenset({"primary_conninfo", "primary_slot_name", "archive_cleanup_command"}),
-            "standby_pauses_when_too_low": False, "has_hba_continuation_lines": False, "conninfo_keys-": "sslcrldir sslsni"}),
+            "standby_pauses_when_too_low": False, "conninfo_keys-": "sslcrldir sslsni"}),
     ("12", {"reloadable": frozenset({"archive_cleanup_command"}), "has_slot_limit": False, "promote_cancels_pause": False,
             "tools": {"verify_backup": ""}, "base_backup": {"writes_manifest": False}, "receiver_written": "received_lsn",
             "receiver_flushed": "received_lsn", "has_stat_progress_basebackup": False, "rewind_restores_wal": False,
@@ -313,11 +309,11 @@ _PATCHES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("10", {"tools": {"checksums": ""}, "base_backup": {"creates_slot": False}, "receiver_has_sender": False}),
     ("9.6", {"functions": _XLOG_FUNCTIONS, "wal_directory_name": "pg_xlog", "commit_directory_name": "pg_clog",
              "tools": {"reset_wal": "pg_resetxlog", "wal_dump": "pg_xlogdump", "receive_wal": "pg_receivexlog"},
-             "base_backup": {"has_temporary_slot": False, "has_no_sync": False, "wal_directory_option": "--xlogdir",
+             "base_backup": {"has_temporary_slot": False, "wal_directory_option": "--xlogdir",
                              "wal_method_option": "--xlog-method"},
              "stat_replication_lsn": "{}_location", "has_replication_lag": False, "has_temporary_slots": False,
              "has_hba_file_rules": False, "has_pg_monitor": False, "has_scram": False, "password_encryption_values": ("on", "off"),
-             "pg_ctl_promote_waits": False, "has_collation_versions": False, "has_current_logfile": False,
+             "pg_ctl_promote_waits": False, "has_collation_versions": False,
              "backup_stop_call": "pg_stop_backup(false)", "defaults": _OLD_DEFAULTS | {"max_replication_slots": "0"},
              "conninfo_keys-": "passfile target_session_attrs"}),
     ("9.5", {"replica_wal_level": "hot_standby", "wal_levels_for_standby": frozenset({"hot_standby", "logical", "archive"}),
@@ -330,7 +326,7 @@ _PATCHES: tuple[tuple[str, dict[str, Any]], ...] = (
              "standby_at_least": _STANDBY_AT_LEAST[:3], "base_backup": {"maps_tablespaces": False, "limits_rate": False,
                                                                          "wal_directory_option": ""},
              "wal_levels_for_standby": frozenset({"hot_standby", "archive"}),
-             "wal_level_names": ("minimal", "archive", "hot_standby"), "has_json": False, "defaults": _OLD_DEFAULTS}),
+             "wal_level_names": ("minimal", "archive", "hot_standby"), "defaults": _OLD_DEFAULTS}),
     ("9.2", {"has_linear_wal": False, "has_fast_promotion": False, "follows_timelines_by_streaming": False,
              "sender_timeout_setting": "replication_timeout", "has_checksums": False, "has_is_in_backup": False,
              "has_include_dir": False, "tools": {"wal_dump": ""}}),

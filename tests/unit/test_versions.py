@@ -170,3 +170,77 @@ def test_a_client_streams_from_a_server_of_its_own_age_or_older() -> None:
     assert not versions.of("9.6").client_can_stream_from(versions.of("15"))
     assert not versions.of("15").client_can_stream_from(versions.of("9.2"))
     assert not versions.of("9.1").client_can_stream_from(versions.of("9.1"))
+
+
+FIRST_MAJOR_WITH = {  # from the manuals' release notes; see also docs of each version, "standby settings" and "monitoring stats"
+    "has_linear_wal": "9.3", "has_fast_promotion": "9.3", "follows_timelines_by_streaming": "9.3", "has_include_dir": "9.3",
+    "has_slots": "9.4", "has_stat_archiver": "9.4", "has_auto_conf": "9.4", "has_wal_log_hints": "9.4",
+    "has_archive_always": "9.5", "has_pending_restart": "9.5",
+    "has_stat_wal_receiver": "9.6", "slots_reserve_at_once": "9.6",
+    "has_scram": "10", "has_pg_monitor": "10", "has_hba_file_rules": "10", "has_temporary_slots": "10", "has_replication_lag": "10",
+    "pg_ctl_promote_waits": "10", "has_collation_versions": "10",
+    "receiver_has_sender": "11",
+    "has_slot_limit": "13", "promote_cancels_pause": "13", "has_stat_progress_basebackup": "13", "rewind_restores_wal": "13",
+    "rewind_recovers_target": "13",
+    "standby_pauses_when_too_low": "14",
+    "has_archive_library": "15", "has_database_collation_version": "15", "rewind_takes_config_file": "15",
+    "has_slot_invalidation_reason": "17",
+    "has_checksums_by_default": "18",
+    "has_cascading": "9.2", "has_stat_replication": "9.1", "has_extensions": "9.1", "has_checksums": "9.3",
+}  # fmt: skip
+LAST_MAJOR_WITH = {
+    "wal_senders_count_as_connections": "11", "has_is_in_backup": "14",
+    "may_have_exclusive_backup": "14", "backup_is_exclusive": "9.5",
+    "rewind_needs_checkpoint": "15",
+}  # fmt: skip
+BASE_BACKUP_SINCE = {
+    "streams_wal": "9.2", "from_standby": "9.2", "maps_tablespaces": "9.4", "limits_rate": "9.4", "waits_for_slot": "9.6",
+    "has_temporary_slot": "10", "creates_slot": "11", "writes_manifest": "13", "compresses_on_server": "15", "is_incremental": "17",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("ability", "first"), FIRST_MAJOR_WITH.items())
+def test_an_ability_is_there_from_its_first_major_on(ability: str, first: str) -> None:
+    position = versions.MAJORS.index(first)
+    assert [getattr(versions.of(major), ability) for major in versions.MAJORS] == [
+        index <= position for index in range(len(versions.MAJORS))
+    ]
+
+
+@pytest.mark.parametrize(("ability", "last"), LAST_MAJOR_WITH.items())
+def test_an_ability_is_gone_after_its_last_major(ability: str, last: str) -> None:
+    position = versions.MAJORS.index(last)
+    having = [major for major in versions.MAJORS if getattr(versions.of(major), ability)]
+    assert having[0] == last
+    assert all(versions.MAJORS.index(major) >= position for major in having)
+
+
+@pytest.mark.parametrize(("option", "first"), BASE_BACKUP_SINCE.items())
+def test_pg_basebackup_knows_an_option_from_its_first_major_on(option: str, first: str) -> None:
+    knowing = {major for major in versions.MAJORS if getattr(versions.of(major).base_backup, option)}
+    assert knowing == set(versions.MAJORS[: versions.MAJORS.index(first) + 1])
+
+
+@pytest.mark.parametrize(
+    ("tool", "since", "name_before"),
+    [
+        ("reset_wal", "10", "pg_resetxlog"), ("receive_wal", "10", "pg_receivexlog"), ("verify_backup", "13", ""),
+        ("rewind", "9.5", ""),
+        ("combine_backup", "17", ""), ("base_backup", "9.1", ""),
+    ],
+)  # fmt: skip
+def test_a_tool_has_its_name_of_today_since_its_major(tool: str, since: str, name_before: str) -> None:
+    newest = getattr(versions.of("18").tools, tool)
+    names = {major: getattr(versions.of(major).tools, tool) for major in versions.MAJORS}
+    position = versions.MAJORS.index(since)
+    assert {names[major] for major in versions.MAJORS[: position + 1]} == {newest}
+    assert {names[major] for major in versions.MAJORS[position + 1 :]} == {name_before}
+
+
+def test_the_checksum_tool_changed_its_name_once() -> None:
+    assert [versions.of(major).tools.checksums for major in ("12", "11", "10")] == ["pg_checksums", "pg_verify_checksums", ""]
+
+
+def test_wal_was_called_xlog_up_to_9_6() -> None:
+    assert (versions.of("10").wal_directory_name, versions.of("9.6").wal_directory_name) == ("pg_wal", "pg_xlog")
+    assert (versions.of("10").commit_directory_name, versions.of("9.6").commit_directory_name) == ("pg_xact", "pg_clog")
