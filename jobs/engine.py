@@ -24,6 +24,7 @@ from jobs.kinds import KINDS
 from jobs.log import JobLog
 from jobs.models import Job, JobStep
 from jobs.planning import opener, remember
+from jobs.recipe import NodeUnreachable
 from jobs.sight import Hosts, OpenHost, Sight
 from jobs.stored import plan_from_json
 from jobs.walk import Drift, StepFailed, Walk, said
@@ -55,6 +56,7 @@ def run_job(job_id: int, open_for: OpenFor = opener, is_stopping: Callable[[], b
     _told(claim, Status.RUNNING)
     with kept_alive(claim):
         try:
+            claim.confirm()  # it may have been cancelled while nobody ran it
             ending = _run(claim, open_for, is_stopping)
             if ending is None:
                 return Status.QUEUED if hand_over(claim) else None
@@ -109,11 +111,14 @@ def _walk(  # noqa: PLR0911 (one return per ending reads best)
     except CancelAsked:
         return _cancelled(job, actor)
     except Drift as drift:
+        _give_up_running(job, claim)
         return _drifted(job, drift)
     except StepFailed as failure:
         if isinstance(failure.cause, EpochRefused):
             claim.confirm()  # the host heard of a newer claim: raises Superseded when it is right
         return _failed(job, failure, log)
+    except NodeUnreachable as error:
+        return Ending(Status.FAILED, _paragraphs(str(error), _on_the_hosts(job), error.unreachable.mend, RESUME))
     except HostError as error:
         claim.confirm()
         return Ending(Status.FAILED, _paragraphs(error.message, _on_the_hosts(job), error.mend or RESUME))
@@ -158,6 +163,11 @@ def _drifted(job: Job, drift: Drift) -> Ending:
     )
 
 
+def _give_up_running(job: Job, claim: Claim) -> None:
+    for row in job.steps.filter(status=JobStep.Status.RUNNING):
+        claim.update_step(row.key, status=JobStep.Status.FAILED, ended_at=timezone.now())
+
+
 def _cancelled(job: Job, actor: Actor) -> Ending:
     """Cancelled only when nothing of the job is left running on a host, proven."""
     unproven = []
@@ -178,7 +188,6 @@ def _errored(job: Job, claim: Claim, log: JobLog, error: Exception) -> Ending:
     trace = log.redactor.text(traceback.format_exc())
     logger.error("job %s errored\n%s", job.pk, trace)
     log.write("error", trace)
-    for row in job.steps.filter(status=JobStep.Status.RUNNING):
-        claim.update_step(row.key, status=JobStep.Status.FAILED, ended_at=timezone.now())
+    _give_up_running(job, claim)
     why = log.redactor.text(f"{type(error).__name__}: {error}")
     return Ending(Status.ERRORED, _paragraphs(f"A fault of the panel itself stopped it:\n{why}", _on_the_hosts(job), RESUME))

@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,7 @@ from remote.command import Secret
 
 GATHER_SECONDS = 0.05
 BATCH_LINES = 400
+QUEUE_LINES = 10_000
 LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -55,7 +57,7 @@ class JobLog:
     def __init__(self, claim: Claim, secrets: Iterable[Secret] = ()) -> None:
         self.redactor = Redactor(secrets)
         self._claim = claim
-        self._queue: queue.Queue[Line | ReadTo | threading.Event | None] = queue.Queue()
+        self._queue: queue.Queue[Line | ReadTo | threading.Event | None] = queue.Queue(QUEUE_LINES)
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._keep, name=f"log of job {claim.job_id}", daemon=True)
         self._thread.start()
@@ -66,16 +68,16 @@ class JobLog:
         kept = [self.redactor.line(raw, stream=f"{node}/{voice}") for raw in text.splitlines() or [""]]
         whole = "\n".join(line for line in kept if line is not None)
         if whole or not text:
-            self._queue.put(Line(timezone.now(), node, step, voice, whole))
+            self._put(Line(timezone.now(), node, step, voice, whole))
 
     def read_to(self, step: str, name: str, offset: int) -> None:
-        self._queue.put(ReadTo(step, name, offset))
+        self._put(ReadTo(step, name, offset))
 
     def flush(self, timeout_seconds: float = 60) -> None:
         """Returns when everything written so far is stored."""
         self._raise()
         stored = threading.Event()
-        self._queue.put(stored)
+        self._put(stored)
         deadline = time.monotonic() + timeout_seconds
         while not stored.wait(0.5):
             self._raise()
@@ -84,8 +86,20 @@ class JobLog:
         self._raise()
 
     def close(self) -> None:
-        self._queue.put(None)
+        with suppress(queue.Full):
+            self._queue.put(None, timeout=60 if self._thread.is_alive() else 0.01)
         self._thread.join(timeout=60)
+
+    def _put(self, item: Line | ReadTo | threading.Event) -> None:
+        """Waits while the database is slower than the output: a flood must not fill the worker's memory."""
+        while True:
+            self._raise()
+            try:
+                self._queue.put(item, timeout=0.5)
+                return
+            except queue.Full:
+                if not self._thread.is_alive():
+                    raise DatabaseError("the job's log cannot be stored") from None
 
     def _raise(self) -> None:
         if self._failure is not None:

@@ -17,6 +17,7 @@ from jobs.stored import identities_moved, moved
 from pgpanel import live
 from remote.command import Command, shown_lines
 from remote.errors import HostError, LockHeld
+from remote.facts import Unreachable
 from remote.host import Host
 
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.1, 1.0
@@ -54,6 +55,7 @@ class Walk:
     def go(self) -> None:
         nodes = self.kind.nodes(self.params, self.brief)
         world = self.sight.look(nodes)
+        self._require_reachable(world)
         rows = {row.key: row for row in JobStep.objects.filter(job_id=self.claim.job_id)}
         if any(row.attempt for row in rows.values()):
             steps = self._compare_what_is_left(world, rows)
@@ -65,6 +67,12 @@ class Walk:
             self._step(step, rows[step.key], self._confirmed(step))
 
     # -- is it still the plan that was confirmed? ------------------------------------------------------------------------------
+
+    def _require_reachable(self, world: World) -> None:
+        """A node that answered when the plan was made must answer now; one that did not is the kind's own affair (a promotion)."""
+        for node, facts in world.nodes.items():
+            if isinstance(facts, Unreachable) and "reachable" not in self.plan.identities.get(node, {}):
+                raise NodeUnreachable(node, facts)
 
     def _compare(self, world: World) -> None:
         """Before any change: the plan made from what is true now must be the confirmed one."""
@@ -151,14 +159,14 @@ class Walk:
         self._mark(row, status=status, started_at=row.started_at or now, ended_at=now, error="")
 
     def _run(self, step: Step, row: JobStep, confirmed: PlannedStep, world: World) -> None:
+        actions = step.actions(world)
+        if shown_lines(actions) != confirmed.shown:
+            raise Drift([f"{step.node}: “{step.title}” would run other commands than those that were confirmed"])
         if row.status != Status.RUNNING:  # else: taken over from a worker that fell silent in the middle of it
             self._mark(
                 row, status=Status.RUNNING, attempt=row.attempt + 1, started_at=timezone.now(), ended_at=None, error="", progress={}
             )
         try:
-            actions = step.actions(world)
-            if shown_lines(actions) != confirmed.shown:
-                raise Drift([f"{step.node}: “{step.title}” would run other commands than those that were confirmed"])
             if actions:
                 self.sight.touched()
             output = self.actor.run(row, actions)

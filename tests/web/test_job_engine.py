@@ -236,6 +236,17 @@ def test_resuming_on_another_machine_is_refused(cluster, hosts, tmp_path):
     assert hosts["pg1"].ran == []
 
 
+def test_a_host_that_does_not_answer_any_more_fails_the_job_with_its_mend_before_any_change(cluster, hosts, tmp_path):
+    job = start(plan(cluster, tmp_path))
+    hosts["pg2"].is_cut = True
+    run(job)
+    assert job.status == "failed"
+    assert job.outcome.startswith("pg2: pg2 does not answer\n\nNothing was changed on any host.\n\nplug it in")
+    assert hosts["pg1"].ran == []
+    hosts["pg2"].is_cut = False
+    assert run(services.job_resume(job, None)).status == "succeeded"
+
+
 def test_a_step_whose_commands_succeed_but_that_is_not_done_has_failed(cluster, hosts, tmp_path, monkeypatch):
     class Blind(type(KIND)):
         def steps(self, params, brief, world):
@@ -333,6 +344,17 @@ def test_a_worker_told_to_stop_hands_over_and_the_next_follows_the_same_copy(clu
     assert (tmp_path / "pg1/started").read_text() == "started\n"
     assert (tmp_path / "pg1/before").read_text() == "before\n"
     assert [text for text in log_text(job).splitlines() if text.startswith("copied")] == [f"copied {n} of 20" for n in range(1, 21)]
+
+
+def test_what_was_asked_while_nobody_ran_the_job_counts_before_its_next_command(cluster, hosts, tmp_path, ana):
+    job = start(plan(cluster, tmp_path, nodes=["pg1"], lines=600))
+    worker = InAThread(job, is_stopping=lambda: has_line(job, "copied 1 of"))
+    assert worker.ended() == "queued"
+    services.job_cancel(job, ana)
+    hosts["pg1"].ran.clear()
+    run(job)
+    assert (job.status, hosts["pg1"].ran) == ("cancelled", [])
+    assert hosts["pg1"].detached_state(f"job-{job.pk}/copy.run#pg1", "").status == "died"
 
 
 def test_a_copy_that_ended_while_nobody_watched_is_not_started_again(cluster, hosts, tmp_path):
