@@ -10,6 +10,7 @@ import { bytesShown, secondsShown } from "./age.js";
 const LIVE_WINDOW_SECONDS = 600; // beyond it, points are fewer than samples: fetched again instead of appended
 const REFETCH_SECONDS = 30;
 const SAY_SECONDS = 10;
+const NO_LAG = new Set(["primary", "second-primary", "unreachable", "unknown"]); // as the server's own series leaves them out
 const DASHES = [undefined, [8, 4], [2, 3], [10, 3, 2, 3]];
 const zone = document.documentElement.dataset.zone || undefined;
 const clocks = [true, false].map((withSeconds) => new Intl.DateTimeFormat("en-GB", {
@@ -83,7 +84,7 @@ class LagChart {
   append({ at, nodes }) {
     const time = epoch(at);
     if (this.window > LIVE_WINDOW_SECONDS || !(time > (this.at.at(-1) ?? 0))) return;
-    const standbys = Object.entries(nodes).filter(([name, node]) => node.role !== "primary" || this.nodes.has(name));
+    const standbys = Object.entries(nodes).filter(([name, node]) => this.nodes.has(name) || (node.role === "standby" && !NO_LAG.has(node.state)));
     const isNew = standbys.some(([name]) => !this.nodes.has(name));
     for (const [name] of standbys)
       if (!this.nodes.has(name)) this.nodes.set(name, { bytes: this.at.map(() => null), seconds: this.at.map(() => null) });

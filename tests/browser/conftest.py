@@ -128,7 +128,8 @@ def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     log = directory / "web.log"
     with log.open("wb") as output:
         web = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "pgpanel.asgi:application", "--port", str(port), "--timeout-graceful-shutdown", "1"],
+            [sys.executable, "-m", "uvicorn", "pgpanel.asgi:application", "--port", str(port), "--timeout-graceful-shutdown", "1",
+             "--no-access-log", "--log-level", "warning"],
             cwd=ROOT, env=environment, stdout=output, stderr=output,
         )  # fmt: skip
     try:

@@ -15,7 +15,8 @@ def test_an_empty_fleet_says_what_will_be_installed_where(ana: Visitor) -> None:
 
 
 def test_the_fleet_puts_trouble_first(ana: Visitor) -> None:
-    registry.cluster()
+    registry.samples(found := registry.cluster())
+    registry.job(found, "succeeded")
     broken = registry.cluster("whois", ("pg1", "pg2"))
     registry.seen(broken.nodes.get(name="pg2"), is_reachable=False, error="pg2: no route to host")
     page = ana.go("/")

@@ -134,3 +134,12 @@ def test_a_job_reads_without_scripts(ana: Visitor, chromium: Any, context: Any) 
     page.goto(f"{ana.url}/c/registry-prod/")
     assert page.get_by_role("link", name="pg3").first.is_visible()
     plain.close()
+
+
+def test_every_setting_of_a_set_up_is_on_its_page(ana: Visitor) -> None:
+    from jobs.forms import SetupForm
+
+    registry.cluster()
+    page = ana.go("/jobs/new/setup/?cluster=registry-prod")
+    shown = set(page.locator("form.card [name]").evaluate_all("fields => fields.map(field => field.name)"))
+    assert shown - {"csrfmiddlewaretoken"} == set(SetupForm.base_fields)
