@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remote import layouts, lsn, parse
+from remote import layouts, lsn, parse, parse_clusters
 from remote.facts import Facts, FactsRequest, Postgres, facts_from_json, facts_to_json
 from remote.look import facts_command, look_script
 
@@ -185,7 +185,7 @@ def test_no_control_data_is_none() -> None:
 
 
 def row(key: str, *values: str) -> str:
-    return parse.RECORD + parse.FIELD.join((key, *values)) + "\n"
+    return parse_clusters.RECORD + parse_clusters.FIELD.join((key, *values)) + "\n"
 
 
 def host_with(*sql: str, major: str = "9.6") -> str:
