@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from clusters import services
 from clusters.findings import Seen
 from clusters.models import Node, NodeState
 from remote.facts import Facts, facts_from_json
 
-WORST_FIRST = ("broken", "stale", "idle", "streaming")
+WORST_FIRST = ("broken", "stopped", "disconnected", "stalled", "stale", "catching-up", "paused", "idle", "streaming")
+UNWATCHED = timedelta(seconds=60)
+TROUBLES = {
+    "stopped": gettext_lazy("PostgreSQL does not run on %(names)s."),
+    "disconnected": gettext_lazy("%(names)s does not receive: its WAL receiver hears nobody."),
+    "stalled": gettext_lazy("%(names)s is stalled."),
+    "catching-up": gettext_lazy("%(names)s is catching up."),
+    "paused": gettext_lazy("Replay is paused on %(names)s."),
+}
+"""What the collector (`monitor`) may say of a standby in `NodeState.sample["state"]`, worst first."""
 
 
 def worst_of(nodes: Sequence[Node]) -> tuple[str, str]:
@@ -33,6 +45,10 @@ def is_foreign(node: Node) -> bool:
     controls = [found.get("control") or {} for found in state.facts.get("clusters", [])]
     identifiers = {control.get("system_identifier", "") for control in controls} - {""}
     return bool(identifiers) and own not in identifiers
+
+
+def state_of(node: Node) -> NodeState | None:
+    return getattr(node, "state", None)
 
 
 def facts_of(node: Node) -> Facts | None:
@@ -60,11 +76,11 @@ def _of_this_cluster(node: Node) -> NodeState | None:
     return state
 
 
-def state_of(node: Node) -> NodeState | None:
-    return getattr(node, "state", None)
+States = Sequence[tuple[str, NodeState | None]]
 
 
-def _problems(nodes: Sequence[tuple[str, NodeState | None]]) -> Iterator[tuple[str, str]]:
+def _problems(nodes: States) -> Iterator[tuple[str, str]]:
+    """Worst first; each is only made if the ones before it do not hold."""
     primaries = [name for name, state in nodes if state and state.role == "primary" and state.is_reachable]
     if len(primaries) > 1:
         yield "broken", _("%(names)s all run as primary.") % {"names": ", ".join(primaries)}
@@ -76,8 +92,24 @@ def _problems(nodes: Sequence[tuple[str, NodeState | None]]) -> Iterator[tuple[s
         yield "stale", _("%(names)s: never looked at.") % {"names": ", ".join(unseen)}
     if not primaries:
         yield "broken", _("No node runs as primary.")
+    yield from _troubles(nodes)
+    yield from _unwatched(nodes)
     if len(nodes) == 1:
         yield "idle", _("There is no standby yet.")
     bare = [name for name, state in nodes if state and state.role == "unknown"]
     if bare:
         yield "idle", _("No replication on %(names)s yet.") % {"names": ", ".join(bare)}
+
+
+def _troubles(nodes: States) -> Iterator[tuple[str, str]]:
+    for word, sentence in TROUBLES.items():
+        names = [name for name, state in nodes if state and state.role == "standby" and state.sample.get("state") == word]
+        if names:
+            yield word, str(sentence) % {"names": ", ".join(names)}
+
+
+def _unwatched(nodes: States) -> Iterator[tuple[str, str]]:
+    """Nobody looks any more: whatever stands here is old."""
+    tried = [state.tried_at for _name, state in nodes if state and state.tried_at]
+    if tried and timezone.now() - max(tried) > UNWATCHED:
+        yield "stale", _("Nobody has looked for a minute or longer: is the collector running?")

@@ -21,6 +21,8 @@ from clusters.models import Cluster, Credential, Draft, DraftHost, Node
 from remote.facts import Facts, FactsRequest, Unreachable, facts_from_json, facts_to_json
 from remote.layouts import LAYOUTS
 
+DONE = "done"
+"""The page of a draft that has become a cluster."""
 ASKED_TOO_LONG = timedelta(seconds=60)
 PASSWORD_KEPT_FOR = timedelta(days=1)
 HOST_FIELDS = ("ssh_host", "ssh_port", "ssh_user", "node_address", "jump_host", "jump_port", "jump_user", "postgres_port")
@@ -336,8 +338,21 @@ def draft_finish(draft: Draft, cluster_name: str) -> tuple[Cluster, list[Node]]:
     if made_key and made_key.nodes.exists():
         made_key.label = _("login key of %(cluster)s") % {"cluster": cluster.name}
         made_key.save(update_fields=["label"])
-    draft_discard(draft)
+    _draft_done(draft, cluster)
     return cluster, nodes
+
+
+def _draft_done(draft: Draft, cluster: Cluster) -> None:
+    """A person's draft stays as a trace, so that Back in the browser leads to the cluster and not to nothing."""
+    if draft.user is None:
+        draft_discard(draft)
+        return
+    leftovers = [pk for pk in (draft.made_key_id, draft.typed_id) if pk]
+    draft.hosts.all().delete()
+    draft.made_key = draft.typed = None
+    draft.page, draft.cluster, draft.data = DONE, cluster, {"name": cluster.name}
+    draft.save()
+    Credential.objects.filter(pk__in=leftovers, nodes=None).delete()
 
 
 def _node_of(draft: Draft, cluster: Cluster, host: DraftHost, places: Mapping[str, Place]) -> Node:

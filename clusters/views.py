@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from clusters import connections, dangers, services, tasks
 from clusters import credentials as keeping
 from clusters.condition import WORST_FIRST, facts_of, is_bare, seen_of, state_of, worst_of
+from clusters.drafts import DONE
 from clusters.findings import disks_of
 from clusters.forms import ClusterForm, CredentialForm, NodeForm, RemoveForm
 from clusters.models import Cluster, Credential, Draft, Node
@@ -39,7 +40,7 @@ def fleet(request: HttpRequest) -> HttpResponse:
     cards = [_card(cluster) for cluster in clusters_for(request.user).prefetch_related(nodes)]
     context = {
         "cards": sorted(cards, key=lambda card: (card["rank"], card["cluster"].name)),
-        "drafts": Draft.objects.filter(user=person(request)).exclude(data={}).select_related("cluster"),
+        "drafts": Draft.objects.filter(user=person(request)).exclude(data={}).exclude(page=DONE).select_related("cluster"),
         "may_create": may(request.user, "administrator", None),
     }
     return render(request, "clusters/fleet.html", context)

@@ -58,6 +58,11 @@ def _start(request: HttpRequest, kind: str, cluster: Cluster | None = None) -> H
 @require_http_methods(["GET", "POST"])
 def wizard(request: HttpRequest, draft_uuid: uuid.UUID, page: str) -> HttpResponse:
     draft = _draft_or_404(request, draft_uuid)
+    if draft.page == drafts.DONE and draft.cluster:
+        messages.info(
+            request, _("These hosts are nodes of %(name)s now: change them on their own pages.") % {"name": draft.cluster}
+        )
+        return redirect("clusters:detail", draft.cluster.name)
     if page == "hosts":
         return _hosts_posted(request, draft) if request.method == "POST" else _hosts_page(request, draft)
     if page == "found":

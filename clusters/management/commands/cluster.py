@@ -1,4 +1,4 @@
-"""`manage.py cluster add | import | list | show | look`: the same services as the pages, for scripts and the demo."""
+"""`manage.py cluster add | import | add-node | list | show | look`: the same services as the pages, for scripts and the demo."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ PATH_KEYS = {
     "archive": "wal_archive_directory",
     "owner": "owner", "service": "service",
 }  # fmt: skip
+KINDS = {"add": Draft.Kind.SETUP, "import": Draft.Kind.IMPORT, "add-node": Draft.Kind.ADD_NODE}
 NUMBERS = ("ssh_port", "postgres_port", "jump_port")
 NODE_HELP = f"name=pg1,ssh=10.0.0.1,user=root,key-file=… and: {', '.join([*NODE_KEYS, *PATH_KEYS, 'password-file'])}"
 
@@ -36,11 +37,13 @@ class Command(BaseCommand):
         for action, text in (
             ("add", "a new cluster of these hosts; the primary is the one that runs and holds most data"),
             ("import", "a running cluster: the primary and the standbys that it names"),
+            ("add-node", "more hosts for a cluster that is there, each to become a standby"),
         ):
             adding = actions.add_parser(action, help=text)
             adding.add_argument("cluster")
             adding.add_argument("--node", action="append", required=True, metavar="KEY=VALUE,…", help=NODE_HELP)
-            adding.add_argument("--primary", default="", help="the name of the primary, where it is not obvious")
+            if action != "add-node":
+                adding.add_argument("--primary", default="", help="the name of the primary, where it is not obvious")
             adding.add_argument("--accept-host-keys", action="store_true", help="pin whatever host keys are shown, without asking")
         actions.add_parser("list", help="all clusters")
         for action, text in (("show", "one cluster and its nodes"), ("look", "look at all nodes of a cluster now")):
@@ -49,14 +52,12 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         action = options["action"]
         try:
-            if action in ("add", "import"):
-                self.add(Draft.Kind.SETUP if action == "add" else Draft.Kind.IMPORT, options)
+            if action in KINDS:
+                self.add(KINDS[action], options)
             elif action == "list":
                 self.list()
             else:
-                cluster = Cluster.objects.filter(name=options["cluster"]).first()
-                if cluster is None:
-                    raise CommandError(f"There is no cluster {options['cluster']}.")
+                cluster = _cluster(options["cluster"])
                 if action == "look":
                     self.look(cluster)
                 self.show(cluster)
@@ -68,9 +69,11 @@ class Command(BaseCommand):
     # -- add, import ------------------------------------------------------------------------------------------------------------
 
     def add(self, kind: str, options: dict[str, Any]) -> None:
-        drafts.cluster_name_free(options["cluster"])
+        cluster = _cluster(options["cluster"]) if kind == Draft.Kind.ADD_NODE else None
+        if cluster is None:
+            drafts.cluster_name_free(options["cluster"])
         given = [_node_given(text) for text in options["node"]]
-        draft = drafts.draft_start(None, kind)
+        draft = drafts.draft_start(None, kind, cluster)
         try:
             self._access(draft, given)
             drafts.draft_hosts(draft, [row for row, _paths, _files in given])
@@ -79,7 +82,7 @@ class Command(BaseCommand):
                 host = drafts.peer_add(draft, peer.address, peer.name)
                 self.stdout.write(f"{peer.of} names {peer.address} as {peer.relation}: added as {host.name}")
                 self._look(draft, options["accept_host_keys"])
-            self._choose(draft, options["primary"], {row["name"]: paths for row, paths, _files in given})
+            self._choose(draft, options.get("primary", ""), {row["name"]: paths for row, paths, _files in given})
             self._say_findings(draft)
             cluster, _nodes = drafts.draft_finish(draft, options["cluster"])
         except BaseException:
@@ -166,6 +169,13 @@ class Command(BaseCommand):
         for node, look in zip(nodes, look_at_all(targets), strict=True):
             if look.facts is not None:
                 services.remember_facts(node, look.facts)
+
+
+def _cluster(name: str) -> Cluster:
+    cluster = Cluster.objects.filter(name=name).first()
+    if cluster is None:
+        raise CommandError(f"There is no cluster {name}.")
+    return cluster
 
 
 def _node_line(node: Node) -> str:
