@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.kinds import setup
+from jobs.kinds import base_backup, setup
 from jobs.recipe import Kind
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (setup.KIND, setup.ADD_STANDBY)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (setup.KIND, setup.ADD_STANDBY, base_backup.KIND)}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from jobs.kinds import rsync_copy
 from jobs.kinds.params import BaseBackupParams, Method, SetupParams
 from jobs.kinds.scene import (
+    COPY_SECONDS,
     REPLACEABLE,
     Scene,
     as_permitted,
@@ -25,16 +27,15 @@ from jobs.kinds.service import stop_command
 from jobs.kinds.settings import has_slots
 from jobs.recipe import NodeSpec, Step, World
 from remote import postgres
-from remote.command import Detached, WriteFile
+from remote.command import Action, Command, Detached, WriteFile
 from remote.facts import Facts
 
-COPY_SECONDS = 7 * 24 * 3600.0
 SLOW_LINK_MEGABITS = 500
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One copy of a node's data directory to another. reseeds: the target is a standby that is replaced by it."""
+    """One copy of a node's data directory. is_standalone: it stays where it is put; else it becomes the target's data directory."""
 
     source: NodeSpec
     target: NodeSpec
@@ -43,7 +44,7 @@ class Copy:
     method: Method = "pg_basebackup"
     compressions: tuple[str, ...] = ("none",)
     verify: bool = True
-    makes_standby: bool = True
+    is_standalone: bool = False
     role: str = "pgpanel_replication"
     is_trusted: bool = False
     tablespaces: Mapping[str, str] | None = None
@@ -68,12 +69,14 @@ def method_of(
     return "pg_basebackup", "it streams the WAL meanwhile"
 
 
-def compressions_of(scene: Scene, method: Method) -> tuple[str, ...]:
+def compressions_of(scene: Scene, method: Method, link_megabits: int) -> tuple[str, ...]:
     """zstd at level 1 was never slower than nothing, even where both ends are one machine, and many times faster on a slow link.
 
     A build without it fails at once; then the next is asked.
     """
-    return ("zstd:1", "lz4", "none") if method == "pg_basebackup" and scene.version.base_backup.compresses_on_server else ("none",)
+    if method == "rsync":
+        return ("rsync's own",) if 0 < link_megabits <= SLOW_LINK_MEGABITS else ("none",)
+    return ("zstd:1", "lz4", "none") if scene.version.base_backup.compresses_on_server else ("none",)
 
 
 def tools_of(world: World, spec: NodeSpec) -> frozenset[str]:
@@ -113,25 +116,55 @@ def slot_step(scene: Scene, spec: NodeSpec) -> Step:
     )  # fmt: skip
 
 
-def copy_step(scene: Scene, copy: Copy, is_elsewhere: bool = False) -> Step:
-    """is_elsewhere: a standalone copy; else the copy will be (or has been) swapped in as the data directory."""
+def copy_steps(scene: Scene, copy: Copy) -> list[Step]:
+    """The copy alone, or between opening and closing the way for rsync."""
     target = copy.target
 
-    def done(world: World) -> bool:
+    def is_copied(world: World) -> bool:
         if marker_at(world, target, copy.directory) == scene.brief.job:
             return True
-        return not is_elsewhere and (is_in_place(scene, world, target) or is_established(scene, world, target))
+        return not copy.is_standalone and (is_in_place(scene, world, target) or is_established(scene, world, target))
 
-    return Step(
+    def actions(world: World) -> Sequence[Action]:
+        before = _libraries(copy, world)
+        if copy.method == "pg_basebackup":
+            return (*before, copy_command(scene, copy, world))
+        copied = rsync_copy.copy_actions(
+            scene, copy.source, target, copy.directory,
+            makes_standby=not copy.is_standalone, is_compressed=copy.compressions[0] != "none",
+        )  # fmt: skip
+        return (*before, *copied)
+
+    step = Step(
         key=f"standby.copy#{target.name}", node=target.name, title=f"Copy the data from {copy.source.name} by {copy.method}",
-        done=done, actions=lambda world: (copy_command(scene, copy, world),), why=_why(copy),
+        done=is_copied, actions=actions, why=_why(scene, copy),
     )  # fmt: skip
+    if copy.method == "pg_basebackup":
+        return [step]
+    return [
+        rsync_copy.open_step(scene, copy.source, target, is_copied),
+        step,
+        rsync_copy.close_step(scene, copy.source, target, is_copied),
+    ]
 
 
-def _why(copy: Copy) -> str:
+def _libraries(copy: Copy, world: World) -> tuple[Command, ...]:
+    """Extensions' libraries are asked for before anything is copied; only the target itself can tell."""
+    server = postgres_of(world, copy.source)
+    if server is None or not server.libraries or copy.is_standalone:
+        return ()
+    command = on_host(
+        "has_libraries.sh", copy.target.bin_directory, *sorted(server.libraries), user=copy.target.owner, mutates=False
+    )
+    return (command,)
+
+
+def _why(scene: Scene, copy: Copy) -> str:
     sent = f"Compressed on its way ({copy.compressions[0]}). " if copy.compressions[0] != "none" else ""
-    checked = "Checked against its manifest. " if copy.verify else ""
-    return f"{sent}{checked}It grows in {copy.directory}; its marker file, which names this job, is written last."
+    is_checked = copy.verify and copy.method == "pg_basebackup" and scene.version.tools.verify_backup
+    checked = "Checked against its manifest. " if is_checked else ""
+    held = "Inside one backup session that is held open. " if copy.method == "rsync" else ""
+    return f"{held}{sent}{checked}It grows in {copy.directory}; its marker file, which names this job, is written last."
 
 
 def copy_command(scene: Scene, copy: Copy, world: World) -> Detached:
@@ -141,7 +174,9 @@ def copy_command(scene: Scene, copy: Copy, world: World) -> Detached:
         label=f"pgpanel {scene.brief.job}", tablespaces=copy.tablespaces,
     )  # fmt: skip
     verifies = copy.verify and version.tools.verify_backup and version.tools.verify_backup in tools_of(world, target)
-    standby = {"signal": "standby.signal", "recovery.conf": "recovery.conf"}[version.recovery_style] if copy.makes_standby else ""
+    standby = (
+        {"signal": "standby.signal", "recovery.conf": "recovery.conf"}[version.recovery_style] if not copy.is_standalone else ""
+    )
     passfile = () if copy.is_trusted else (("PGPASSFILE", own_file(target, "pgpass")),)
     command = on_host(
         "copy_pg_basebackup.sh", copy.directory, target.bin_directory, scene.brief.job, scene.system_identifier,

@@ -10,7 +10,7 @@ from jobs.kinds.scene import Scene, is_new
 from jobs.kinds.settings import (
     foreign_archiving,
     has_slots,
-    keep_megabytes,
+    kept_megabytes,
     listen_addresses,
     needs_hints,
     number_of,
@@ -91,7 +91,7 @@ def _retention(scene: Scene, params: SetupParams, world: World, _server: Postgre
         return line.warning(reason, "choose kept segments instead, or watch the slots")
     if mount is None:
         return None
-    megabytes, free = keep_megabytes(scene, params, world), mount.free_bytes // 1024**2
+    megabytes, free = kept_megabytes(scene, params, world), mount.free_bytes // 1024**2
     if megabytes < free:
         return line.ok(f"at most {megabytes:,} MB, more than that is free on {mount.path}")
     return line.warning(f"at most {megabytes:,} MB, only {free:,} MB free on {mount.path}", "choose less, or free some disk")

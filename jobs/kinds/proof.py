@@ -12,7 +12,7 @@ WRITE = "forced_write"
 
 
 def proof_steps(scene: Scene, params: SetupParams, world: World) -> list[Step]:
-    standbys = scene.standbys
+    standbys = scene.followers
     steps = [_streaming(scene, spec) for spec in standbys]
     steps.append(_write(scene))
     steps += [_replayed(spec) for spec in standbys]

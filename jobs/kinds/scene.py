@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.recipe import Brief, NodeSpec, World
-from remote import postgres, versions
+from remote import config, postgres, versions
 from remote.command import Command, Secret, Text, WriteFile, script, text_value
 from remote.facts import Facts, FactsRequest, PathFact, Postgres, Unreachable
 from remote.versions import Version
@@ -16,9 +16,11 @@ from remote.versions import Version
 SCRIPTS = Path(__file__).with_name("scripts")
 MARKER = "pgpanel.job"
 REPLACEABLE = "pgpanel.replaceable"
+KEPT = "pgpanel.kept"
 """Names the job that has proven that this directory may be moved aside."""
 CONFIGURATION = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf", "start.conf", "environment", "pg_ctl.conf")
 OWN_FILES = ("push", "receive", "settings", "targets", "known_hosts", "key", "pgpass", "roles", "authorized", "received")
+COPY_SECONDS = 7 * 24 * 3600.0
 USUAL_HOMES = ("/var/lib/postgresql", "/var/lib/pgsql", "/opt/cocca-8/postgresql", "/opt/cocca-8")
 
 
@@ -34,7 +36,7 @@ def on_host(name: str, *arguments: str, **options: object) -> Command:
 @dataclass(frozen=True)
 class Scene:
     """members: every node that gets what is symmetric (keys, roles' lines, settings): primary, standbys, and `others`, nodes of the
-    cluster that already follow the primary and are not made by this job."""
+    cluster that already follow the primary and are not made by this job. is_reseeding: standbys that exist are copied anew."""
 
     brief: Brief
     primary: NodeSpec
@@ -45,6 +47,7 @@ class Scene:
     segment_bytes: int = 16 * 1024 * 1024
     homes: Mapping[str, str] = field(default_factory=dict)
     slots: Mapping[str, str] = field(default_factory=dict)
+    is_reseeding: bool = False
 
     @property
     def version(self) -> Version:
@@ -109,9 +112,14 @@ def scene_of(primary: str, standbys: Sequence[str], brief: Brief, world: World) 
 
 
 def slot_in_use(world: World, spec: NodeSpec, identifier: str) -> str:
+    """The slot that an existing standby streams through, or says that it would."""
     found = postgres_of(world, spec)
-    is_following = is_standby_of(world, spec, identifier)
-    return found.receiver.slot_name if found and found.receiver and is_following else ""
+    if not found or not is_standby_of(world, spec, identifier):
+        return ""
+    if found.receiver and found.receiver.slot_name:
+        return found.receiver.slot_name
+    said = config.parse_settings(found.config_text) | config.parse_settings(found.auto_config_text)
+    return found.setting("primary_slot_name") or (said | config.parse_settings(found.recovery_text)).get("primary_slot_name", "")
 
 
 def home_of(facts: Facts, spec: NodeSpec) -> str:
@@ -150,7 +158,7 @@ def is_established(scene: Scene, world: World, spec: NodeSpec) -> bool:
     What this job itself has put there does not count: `is_in_place` tells of that.
     """
     found = postgres_of(world, spec)
-    if not found or not is_standby_of(world, spec, scene.system_identifier):
+    if not found or scene.is_reseeding or not is_standby_of(world, spec, scene.system_identifier):
         return False
     marker = marker_at(world, spec, spec.data_directory)
     return marker != scene.brief.job and (found.is_running or marker != "")
@@ -204,10 +212,12 @@ def request_of(brief: Brief, spec: NodeSpec, more_paths: Sequence[str] = ()) -> 
             f"{data}/recovery.conf",
             new,
             f"{new}/{MARKER}",
+            f"{new}/{KEPT}",
             f"{data}.old-{brief.job}",
         ),
         *(f"{spec.config_directory}/{name}" for name in CONFIGURATION),
         *(spec.wal_archive_directory, own, *(f"{own}/{name}" for name in OWN_FILES)),
+        *(f"{own}/serve-{node}" for node in brief.nodes if node != spec.name),
         *(f"{home}/.ssh/authorized_keys" for home in homes),
         f"/etc/systemd/system/multi-user.target.wants/{spec.service}.service",
     )

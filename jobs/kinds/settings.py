@@ -84,7 +84,7 @@ def shared_settings(scene: Scene, params: SetupParams, world: World) -> dict[str
     }
     if has_slots(scene, params):
         wanted["max_replication_slots"] = _at_least(server, "max_replication_slots", len(scene.members))
-    wanted |= {"hot_standby": "on"} | _retention(scene, params, world, server) | _archiving(scene, params, world, server)
+    wanted |= {"hot_standby": "on"} | _retention(scene, params, world) | _archiving(scene, params, world, server)
     if needs_hints(scene, server) and (params.rewind_ready or value_of(server, "wal_log_hints") == "on"):
         wanted["wal_log_hints"] = "on"
     for name in ("wal_sender_timeout", "wal_receiver_timeout"):
@@ -106,9 +106,17 @@ def node_settings(scene: Scene, params: SetupParams, world: World, spec: NodeSpe
         wanted["archive_command"] = f'{shell_word(own_file(spec, "push"))} "%p" "%f"'
     if scene.version.recovery_style == "signal":
         wanted |= recovery_settings(scene, params, world, spec, with_primary=spec in scene.followers)
-        if scene.version.has_setting("promote_trigger_file") and value_of(postgres_of(world, spec), "promote_trigger_file"):
+        if _has_trigger_file(scene, postgres_of(world, spec)):
             wanted["promote_trigger_file"] = ""
     return scene.version.settings(wanted, scene.segment_bytes)
+
+
+def _has_trigger_file(scene: Scene, server: Postgres | None) -> bool:
+    """The page's /tmp/pgsql.trigger lets any local account promote: what a file outside the block says is undone in it."""
+    if server is None or not scene.version.has_setting("promote_trigger_file"):
+        return False
+    texts = (server.config_text, *server.included_texts.values())
+    return any(config.parse_settings(config.without_block(text)).get("promote_trigger_file") for text in texts)
 
 
 def recovery_settings(scene: Scene, params: SetupParams, world: World, spec: NodeSpec, with_primary: bool) -> dict[str, str]:
@@ -190,20 +198,29 @@ def with_unit(setting: Setting) -> str:
     return setting.value + setting.unit if is_plain else setting.value
 
 
-def _retention(scene: Scene, params: SetupParams, world: World, server: Postgres | None) -> dict[str, str]:
-    name = "max_slot_wal_keep_size" if has_slots(scene, params) and scene.version.has_slot_limit else "wal_keep_size"
-    if has_slots(scene, params) and name == "wal_keep_size":
-        return {}
-    wanted = keep_megabytes(scene, params, world)
-    own_name = scene.version.name_of(name)
-    setting = server.settings.get(own_name) if server else None
-    if setting and not params.keep_megabytes:
-        current = _megabytes(setting, scene.segment_bytes)
-        if name == "wal_keep_size":
-            wanted = max(wanted, current)
-        elif current != -1:
-            wanted = current
-    return {name: f"{wanted}MB"}
+def _retention_name(scene: Scene, params: SetupParams) -> str:
+    """ "" where nothing is limited: slots before 13."""
+    if not has_slots(scene, params):
+        return "wal_keep_size"
+    return "max_slot_wal_keep_size" if scene.version.has_slot_limit else ""
+
+
+def kept_megabytes(scene: Scene, params: SetupParams, world: World) -> int:
+    """What will be in force: what there is, if it is more (kept segments) or was chosen (a limit), unless told otherwise."""
+    wanted, name = keep_megabytes(scene, params, world), _retention_name(scene, params)
+    server = postgres_of(world, scene.primary)
+    setting = server.settings.get(scene.version.name_of(name)) if server and name else None
+    if setting is None or params.keep_megabytes:
+        return wanted
+    current = _megabytes(setting, scene.segment_bytes)
+    if name == "wal_keep_size":
+        return max(wanted, current)
+    return wanted if current == -1 else current
+
+
+def _retention(scene: Scene, params: SetupParams, world: World) -> dict[str, str]:
+    name = _retention_name(scene, params)
+    return {name: f"{kept_megabytes(scene, params, world)}MB"} if name else {}
 
 
 def _megabytes(setting: Setting, segment_bytes: int) -> int:

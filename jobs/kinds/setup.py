@@ -8,17 +8,17 @@ from typing import Any
 
 from jobs.kinds import checks
 from jobs.kinds.configuration import pending_names, reset_step, restart_step, write_step
-from jobs.kinds.copying import Copy, compressions_of, copy_step, method_of, slot_steps, stop_empty_step, swap_step
+from jobs.kinds.copying import Copy, compressions_of, copy_steps, method_of, slot_steps, stop_empty_step, swap_step
 from jobs.kinds.keys import prepare_steps
 from jobs.kinds.params import SetupParams, setup_params
 from jobs.kinds.primary_checks import primary_checks
 from jobs.kinds.proof import proof_steps
 from jobs.kinds.roles import role_step
 from jobs.kinds.scene import Scene, is_new, request_of, scene_of
-from jobs.kinds.settings import has_slots, keep_megabytes
-from jobs.kinds.standby import standby_steps
+from jobs.kinds.settings import has_slots, kept_megabytes
+from jobs.kinds.standby import has_recovery_file, standby_steps
 from jobs.kinds.standby_checks import standby_checks
-from jobs.recipe import Brief, Check, ParamsError, Step, World
+from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.facts import FactsRequest, Unreachable
 
 
@@ -76,11 +76,8 @@ class Setup:
         steps.append(restart_step(scene, params, world, scene.primary))
         steps += slot_steps(scene, params)
         for spec in scene.standbys:
-            steps += [
-                copy_step(scene, self._copy(scene, params, world, spec.name)),
-                stop_empty_step(scene, spec),
-                swap_step(scene, spec),
-            ]
+            steps += copy_steps(scene, self._copy(scene, params, world, spec.name))
+            steps += [stop_empty_step(scene, spec), swap_step(scene, spec)]
             if scene.version.has_auto_conf:
                 steps.append(reset_step(scene, params, spec))
             steps += standby_steps(scene, params, world, spec)
@@ -92,20 +89,32 @@ class Setup:
         for spec in scene.standbys:
             if is_new(scene, world, spec):
                 method, why = method_of(scene, params, world, scene.primary, spec)
-                compression = compressions_of(scene, method)[0]
-                sent = f", compressed by {compression} on the primary" if compression != "none" else ""
+                compression = compressions_of(scene, method, params.link_megabits)[0]
+                sent = f", compressed on its way by {compression}" if compression != "none" else ""
                 lines.append(f"{spec.name} becomes a standby of {scene.primary.name}, copied by {method}{sent}: {why}.")
             else:
                 lines.append(f"{spec.name} is a standby of {scene.primary.name} already and is not copied again.")
         lines += [f"{spec.name} follows already; it gets the same lines as the others." for spec in scene.others]
+        for spec in scene.followers:
+            if names := self._standby_pending(scene, params, world, spec):
+                lines.append(f"{spec.name}, a standby, is restarted, for {', '.join(names)}.")
         names = pending_names(scene, params, world, scene.primary)
         if names:
             lines.append(f"{scene.primary.name}, the primary, is restarted once, for {', '.join(names)}.")
         else:
             lines.append(f"{scene.primary.name}, the primary, is not restarted.")
         kept = "a replication slot keeps" if has_slots(scene, params) else "the primary always keeps"
-        lines.append(f"For a standby that is away, {kept} at most {keep_megabytes(scene, params, world):,} MB of WAL.")
+        lines.append(f"For a standby that is away, {kept} at most {kept_megabytes(scene, params, world):,} MB of WAL.")
         return lines
+
+    @staticmethod
+    def _standby_pending(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> tuple[str, ...]:
+        if is_new(scene, world, spec):
+            return ()
+        return (
+            *pending_names(scene, params, world, spec),
+            *(() if has_recovery_file(scene, params, world, spec) else ("recovery.conf",)),
+        )
 
     @staticmethod
     def _scene(params: SetupParams, brief: Brief, world: World) -> Scene:
@@ -117,7 +126,8 @@ class Setup:
         method, _why = method_of(scene, params, world, scene.primary, target)
         return Copy(
             source=scene.primary, target=target, directory=scene.new_directory(target), method=method,
-            slot=scene.slot(target) if has_slots(scene, params) else "", compressions=compressions_of(scene, method),
+            slot=scene.slot(target) if has_slots(scene, params) else "",
+            compressions=compressions_of(scene, method, params.link_megabits),
             verify=params.verify, role=params.replication_role, is_trusted=params.trust, tablespaces=params.tablespaces,
         )  # fmt: skip
 

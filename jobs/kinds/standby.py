@@ -39,6 +39,7 @@ def configure_step(scene: Scene, params: SetupParams, spec: NodeSpec) -> Step:
     return Step(
         key=f"standby.configure#{spec.name}", node=spec.name, title="Write the standby's configuration; start it at boot",
         done=done, actions=actions, within_seconds=120,
+        restarts=f"PostgreSQL on {spec.name}, a standby" if has_recovery_conf(scene) and spec in scene.others else "",
         why=f"It follows {scene.primary.name} and its later timelines, and takes from the archive what streaming does not have."
         " The managed blocks are the same as the primary's.",
     )  # fmt: skip

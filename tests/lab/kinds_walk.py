@@ -49,8 +49,8 @@ class Room:
         return NodeSpec(
             name=name, ssh_host=host.ip, address=host.ip, port=host.pg_port, layout=LAYOUT_OF[host.layout],
             data_directory=paths.data_directory, config_directory=paths.config_directory, bin_directory=paths.bin_directory,
-            wal_archive_directory=paths.wal_archive_directory, owner=paths.owner, service=paths.service, start_command=paths.start_command,
-            stop_command=paths.stop_command, restart_command=paths.restart_command, log_file=paths.log_file,
+            wal_archive_directory=paths.wal_archive_directory, owner=paths.owner, service=paths.service,
+            start_command=paths.start_command, stop_command=paths.stop_command, restart_command=paths.restart_command, log_file=paths.log_file,
             ssh_port=host.ssh_port, host_key=self.host_key(name),
         )  # fmt: skip
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from kinds_walk import Room
 
 from lab import Lab
-from kinds_walk import Room
 
 pytestmark = pytest.mark.lab
 
