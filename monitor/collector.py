@@ -17,6 +17,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from monitor.names import Names
 from monitor.probe import ANSWER_SECONDS, Line
 from monitor.sight import Sight, Unseen
 from monitor.ssh_look import SshLook
@@ -117,6 +118,7 @@ class Collector:
         self.clusters: dict[int, ClusterWatch] = {}
         self._selector = selectors.DefaultSelector()
         self._ssh_pool = ThreadPoolExecutor(SSH_THREADS, thread_name_prefix="monitor-ssh")
+        self._names = Names(self._ssh_pool)
         self._ssh_answers: SimpleQueue[tuple[ClusterWatch, NodeWatch, Sight | Unseen]] = SimpleQueue()
         self._bell, self._bell_rope = socket.socketpair()
         self._bell.setblocking(False)
@@ -220,13 +222,22 @@ class Collector:
         cluster.awaited.clear()
         for node in cluster.primary_first():
             if node.is_line_due(now):
-                cluster.awaited.add(node.target.node_id)
-                if node.line is None:
-                    node.line = Line(node.target.server)
-                node.line.look()
-                self._after_line(cluster, node)
+                self._begin_line(cluster, node)
             elif node.is_ssh_due(now):
                 self._begin_ssh(cluster, node)
+
+    def _begin_line(self, cluster: ClusterWatch, node: NodeWatch) -> None:
+        if node.line is None:
+            name = node.target.server.address
+            address = self._names.address_of(name)
+            if address is None:
+                if failure := self._names.failure_of(name):
+                    self._line_answered(cluster, node, Unseen(time.time(), "name", failure))
+                return
+            node.line = Line(node.target.server, address)
+        cluster.awaited.add(node.target.node_id)
+        node.line.look()
+        self._after_line(cluster, node)
 
     def _after_line(self, cluster: ClusterWatch, node: NodeWatch) -> None:
         line = node.line

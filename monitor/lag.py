@@ -32,6 +32,7 @@ SILENT_SECONDS = 3.0
 """How long something that should move may stand still."""
 NEAR_SECONDS = 2.0
 """Up to here a standby is streaming, beyond it is catching up."""
+MOMENT_SECONDS = 0.25
 RATE_SECONDS = 10.0
 """Rates are measured over at most this long, and at least over `RATE_LEAST_SECONDS`."""
 RATE_LEAST_SECONDS = 2.0
@@ -130,7 +131,9 @@ def _measured(history: History, look: StandbyLook, now: float, interval_seconds:
     passed = history.passed(look.replay_lsn)
     if passed is None:
         is_moving = now - (history.idle_since() or 0.0) < SILENT_SECONDS
-        return replace(lag, replay_seconds=measured_seconds if is_moving and measured_seconds is not None else 0.0)
+        # with nothing behind, more than a moment is a measurement of earlier (PostgreSQL keeps the last one)
+        is_of_now = is_moving and measured_seconds is not None and measured_seconds < MOMENT_SECONDS
+        return replace(lag, replay_seconds=measured_seconds if is_of_now else 0.0)
     seconds = _seconds_past(history, look.replay_lsn, primary.at) or 0.0
     if measured_seconds is not None and max(seconds, measured_seconds) < 2 * interval_seconds:
         seconds = measured_seconds

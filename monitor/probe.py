@@ -40,12 +40,14 @@ class Server:
 class Line:
     """One kept-open connection, driven by its owner's event loop: `look()`, then `on_ready()` whenever its socket is ready.
 
+    hostaddr: the address of `server.address`, which may be a name (libpq would wait for its lookup).
     After each call `wants` says what to wait for; `answer` is there once the look has ended. Broken once, it stays broken:
     its owner makes a new one.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, hostaddr: str) -> None:
         self.server = server
+        self.hostaddr = hostaddr
         self.wants: Wants = "nothing"
         self.answer: Sight | Unseen | None = None
         self.is_broken = False
@@ -98,7 +100,8 @@ class Line:
     def _connect(self) -> None:
         password = self.server.password.value if self.server.password else ""
         self._connection = psycopg2.connect(
-            host=self.server.address, port=self.server.port, user=self.server.role, password=password, dbname=DATABASE,
+            host=self.server.address, hostaddr=self.hostaddr, port=self.server.port,
+            user=self.server.role, password=password, dbname=DATABASE,
             application_name=APPLICATION, gssencmode="disable", async_=True, keepalives_idle=5, keepalives_interval=2,
             options=f"-c statement_timeout={int(ANSWER_SECONDS * 1000)} -c default_transaction_read_only=on",
         )  # fmt: skip

@@ -20,7 +20,7 @@ _PSQL = """
 [ -r "$1/postmaster.pid" ] || { echo "PostgreSQL is not running: no postmaster.pid in $1" >&2; exit 3; }
 port=$(sed -n 4p "$1/postmaster.pid") socket=$(sed -n 5p "$1/postmaster.pid")
 psql="$2/psql"; [ -x "$psql" ] || psql=psql
-exec "$psql" -XqAt -F "$(printf '\\037')" -v ON_ERROR_STOP=1 ${socket:+-h "$socket"} ${port:+-p "$port"} -d postgres -f -
+exec "$psql" -XqAtw -F "$(printf '\\037')" -v ON_ERROR_STOP=1 ${socket:+-h "$socket"} ${port:+-p "$port"} -d postgres -f -
 """
 
 

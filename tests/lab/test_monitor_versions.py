@@ -45,7 +45,7 @@ def test_a_primary_and_its_standby_are_read_over_a_connection_and_through_ssh(la
     primary, standby = streaming(lab, [f"a{major}", f"b{major}"], postgres=major, layout="custom")
     write(primary)
     time.sleep(0.5)
-    lines = [Line(server(primary)), Line(server(standby))]
+    lines = [Line(server(primary), primary.ip), Line(server(standby), standby.ip)]
     for _ in range(3):
         seen = [look(line) for line in lines]
     through_ssh = [SshLook(target(lab, host)) for host in (primary, standby)]

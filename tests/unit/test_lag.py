@@ -77,6 +77,11 @@ def test_what_the_primary_measured_itself_counts_below_our_own_resolution() -> N
     assert lag_of(history, following(history, 4096), T, measured_seconds=0.004).replay_seconds == 0.004
 
 
+def test_what_the_primary_measured_while_replay_was_paused_is_not_the_lag_of_now() -> None:
+    history = writing(60, rate=MB)
+    assert lag_of(history, following(history, 0), T, measured_seconds=1.2).replay_seconds == 0.0
+
+
 def test_what_the_primary_measured_long_ago_does_not_hide_a_lag_that_grew_since() -> None:
     history = writing(60, rate=MB)
     lag = lag_of(history, standing((history.lsn_at(T - 30) or 0), 30), T, measured_seconds=0.004)
