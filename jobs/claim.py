@@ -129,9 +129,9 @@ def hand_over(claim: Claim) -> bool:
 
 
 def take_from_the_silent() -> list[int]:
-    """running → queued where no heartbeat was heard for `LOST_AFTER_SECONDS`, → lost after ten times in vain. Ids of the queued."""
+    """running → queued where no heartbeat was heard for `LOST_AFTER_SECONDS`, → lost after ten times in vain. Ids of the lost."""
     silent = timezone.now() - timedelta(seconds=settings.LOST_AFTER_SECONDS)
-    taken = []
+    lost = []
     for job in Job.objects.filter(status=Job.Status.RUNNING, heartbeat_at__lt=silent):
         same = Job.objects.filter(pk=job.pk, status=Job.Status.RUNNING, epoch=job.epoch, heartbeat_at__lt=silent)
         if job.handovers_in_vain >= MOST_HANDOVERS_IN_VAIN:
@@ -139,13 +139,14 @@ def take_from_the_silent() -> list[int]:
                 f"{MOST_HANDOVERS_IN_VAIN} workers in a row took this job and fell silent before they finished a step.\n"
                 f"The last one was {job.worker}. Look at the workers' own logs, then resume."
             )
-            same.update(status=Job.Status.LOST, ended_at=timezone.now(), outcome=outcome)
-        elif same.update(
+            if same.update(status=Job.Status.LOST, ended_at=timezone.now(), outcome=outcome):
+                lost.append(job.pk)
+            continue
+        same.update(
             status=Job.Status.QUEUED, worker="", heartbeat_at=None, enqueued_at=None,
             handovers=F("handovers") + 1, handovers_in_vain=F("handovers_in_vain") + 1,
-        ):  # fmt: skip
-            taken.append(job.pk)
-    return taken
+        )  # fmt: skip
+    return lost
 
 
 def forgotten_by_the_broker() -> list[int]:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from clusters.signals import job_finished
 from jobs.act import Actor, CancelAsked, HandOver
 from jobs.brief import brief_of
 from jobs.claim import Claim, Superseded, claim_job, hand_over, kept_alive
+from jobs.ended import tell_end, tell_status
 from jobs.kinds import KINDS
 from jobs.log import JobLog
 from jobs.models import Job, JobStep
@@ -28,7 +28,6 @@ from jobs.recipe import NodeUnreachable
 from jobs.sight import Hosts, OpenHost, Sight
 from jobs.stored import plan_from_json
 from jobs.walk import Drift, StepFailed, Walk, said
-from pgpanel import live
 from remote.errors import EpochRefused, HostError
 from remote.host import Lock
 
@@ -53,7 +52,7 @@ def run_job(job_id: int, open_for: OpenFor = opener, is_stopping: Callable[[], b
     claim = claim_job(job_id, worker_name())
     if claim is None:
         return None
-    _told(claim, Status.RUNNING)
+    tell_status(job_id, Status.RUNNING)
     with kept_alive(claim):
         try:
             claim.confirm()  # it may have been cancelled while nobody ran it
@@ -64,15 +63,8 @@ def run_job(job_id: int, open_for: OpenFor = opener, is_stopping: Callable[[], b
         except Superseded:
             logger.warning("job %s went to another worker: this one stops", job_id)
             return None
-    _told(claim, ending.status)
-    job = Job.objects.only("cluster_id", "kind").get(pk=job_id)
-    job_finished.send(Job, job_id=job_id, cluster_id=job.cluster_id, kind=job.kind, status=ending.status)
+    tell_end(job_id)
     return ending.status
-
-
-def _told(claim: Claim, status: str) -> None:
-    live.publish(f"job:{claim.job_id}", "status", {"status": status})
-    live.publish(f"job:{claim.job_id}", "steps", {})
 
 
 def _run(claim: Claim, open_for: OpenFor, is_stopping: Callable[[], bool]) -> Ending | None:

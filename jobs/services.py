@@ -13,9 +13,9 @@ from kombu.exceptions import OperationalError
 from accounts.models import User
 from clusters.models import Cluster
 from jobs import planning, tasks
+from jobs.ended import tell_end, tell_status
 from jobs.kinds import KINDS
 from jobs.models import Job, JobStep
-from pgpanel import live
 
 Status = Job.Status
 
@@ -131,7 +131,10 @@ def job_cancel(job: Job, by: User | None) -> Job:
     if not at_once:
         Job.objects.filter(pk=job.pk, status__in=Job.ACTIVE).update(cancel_requested_at=now, cancel_requested_by=by)
     job.refresh_from_db()
-    live.publish(f"job:{job.pk}", "status", {"status": job.status})
+    if at_once:
+        tell_end(job.pk)
+    else:
+        tell_status(job.pk, job.status)
     return job
 
 
@@ -147,7 +150,7 @@ def _active(job: Job) -> Job:
 
 
 def _queued(job: Job) -> Job:
-    live.publish(f"job:{job.pk}", "status", {"status": job.status})
+    tell_status(job.pk, job.status)
     _tell(lambda: tasks.enqueue(job.pk), job)
     return job
 

@@ -10,6 +10,7 @@ from celery.signals import worker_shutting_down
 from django.utils import timezone
 
 from jobs import claim, engine, planning
+from jobs.ended import tell_end
 from jobs.models import Job
 
 AWAY_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0, "socket_connect_timeout": 2}
@@ -40,7 +41,8 @@ def run_job(job_id: int) -> None:
 @shared_task
 def sweep_lost_jobs() -> None:
     """Every two seconds: what fell silent goes to the next worker; what the broker forgot is given to it again."""
-    claim.take_from_the_silent()
+    for job_id in claim.take_from_the_silent():
+        tell_end(job_id)
     for job_id in claim.forgotten_by_the_broker():
         enqueue(job_id)
     for job_id in planning.forgotten():
