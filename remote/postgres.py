@@ -103,15 +103,6 @@ def replication_attributes(version: Version) -> tuple[str, ...]:
     return ("LOGIN", version.role_attribute)
 
 
-def create_slot(server: Server, name: str, version: Version, *, socket_directory: str = "") -> Command:
-    return psql(server, create_slot_sql(name, version), socket_directory=socket_directory)
-
-
-def drop_slot(server: Server, name: str, *, socket_directory: str = "") -> Command:
-    """Drops it if it is there and nobody uses it; an active one stays."""
-    return psql(server, drop_slot_sql(name), socket_directory=socket_directory)
-
-
 def create_slot_sql(name: str, version: Version) -> str:
     """Makes the physical slot if it is missing, holding WAL at once where the version can (9.6+). ValueError before 9.4."""
     if not version.has_slots:
@@ -173,12 +164,6 @@ def promote(
     if not trigger_file:
         raise ValueError(f"{version.shown} is promoted by its trigger file only: recovery.conf names none")
     return script('umask 077; : >"$1"', trigger_file, user=server.owner)
-
-
-def control_data(server: Server, directory: str = "") -> Command:
-    """pg_controldata as `remote.parse.parse_controldata` reads it."""
-    argv = (f"{server.bin_directory}/pg_controldata", directory or server.data_directory)
-    return Command(argv, user=server.owner, environment=(("LC_ALL", "C"),), directory="/", mutates=False)
 
 
 # --- base backup ---------------------------------------------------------------------------------------------------

@@ -383,14 +383,3 @@ def major_of(version: str) -> str:
     if not found:
         raise ValueError(f"not a version of PostgreSQL: {version!r}")
     return f"{found[1]}.{found[2] or 0}" if int(found[1]) < 10 else found[1]
-
-
-def by_major(value: str) -> Mapping[str, str]:
-    """One attribute (`functions.current_lsn`, `has_slots`) of every known major as text."""
-    found = {}
-    for major in MAJORS:
-        here: Any = of(major)
-        for part in value.split("."):
-            here = getattr(here, part)
-        found[major] = str(here)
-    return found

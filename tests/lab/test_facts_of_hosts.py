@@ -276,6 +276,22 @@ def test_a_superuser_who_is_asked_for_a_password_is_told_how_to_mend_it(debian: 
         debian.run(["pg_ctlcluster", "15", "main", "reload"])
 
 
+def test_a_server_that_hangs_is_a_value_within_seconds(debian: Host) -> None:
+    pid = str(cluster(debian).postmaster_pid)
+    debian.run(["kill", "-STOP", pid])
+    try:
+        seen = facts(debian)
+    finally:
+        debian.run(["kill", "-CONT", pid])
+    found = seen.postgres(debian.data_directory)
+    assert found is not None
+    assert (found.is_running, found.answers_sql) == (True, False)
+    assert "timeout" in found.sql_error
+    assert found.control is not None
+    assert found.hba_text
+    assert seen.elapsed_ms < 10_000
+
+
 @pytest.fixture(scope="module")
 def page_pair(lab: Lab) -> Iterator[tuple[Host, Host]]:
     """A pair built by hand from the source page: recovery.conf with its password in clear."""
@@ -336,8 +352,8 @@ def test_what_the_builders_say_makes_a_standby_and_promotes_it(lab: Lab, major: 
     )
     socket = cluster(primary).socket_directory
     run(primary, postgres.psql(source, sql, socket_directory=socket))
-    run(primary, postgres.create_slot(source, "pgpanel_standby", version, socket_directory=socket))
-    run(primary, postgres.create_slot(source, "pgpanel_standby", version, socket_directory=socket))
+    run(primary, postgres.psql(source, postgres.create_slot_sql("pgpanel_standby", version), socket_directory=socket))
+    run(primary, postgres.psql(source, postgres.create_slot_sql("pgpanel_standby", version), socket_directory=socket))
     primary.run(
         ["tee", "-a", f"{primary.config_directory}/pg_hba.conf"],
         input=f"host replication pgpanel_replication {standby.ip}/32 scram-sha-256\n",
@@ -387,7 +403,7 @@ def test_what_the_builders_say_makes_a_standby_and_promotes_it(lab: Lab, major: 
     run(standby, postgres.promote(target, version, socket_directory=seen.socket_directory))
     promoted = cluster(standby)
     assert (promoted.role, promoted.timeline) == ("primary", 2)
-    run(primary, postgres.drop_slot(source, "pgpanel_standby", socket_directory=socket))
+    run(primary, postgres.psql(source, postgres.drop_slot_sql("pgpanel_standby"), socket_directory=socket))
     log = primary.pg_log_tail(500) + standby.pg_log_tail(500)
     assert "really" not in log
     assert "SCRAM-SHA-256$" not in log
