@@ -53,3 +53,38 @@ def test_the_quiet_pages(ana: Visitor, path: str, name: str) -> None:
     registry.cluster()
     ana.go(path)
     ana.look(name)
+
+
+def test_an_import_has_pages_of_its_own(ana: Visitor) -> None:
+    ana.go("/import/")
+    ana.look("import-hosts")
+
+
+def test_a_cluster_in_trouble_says_so_first(ana: Visitor) -> None:
+    found = registry.cluster()
+    registry.seen(found.nodes.get(name="pg1"), is_reachable=False, error="pg1: no route to host", sample={"state": "unreachable"})
+    pg2 = {"state": "disconnected", "upstream": "pg1", "reason": "no-receiver", "replay_bytes": None, "replay_seconds": None}
+    registry.seen(found.nodes.get(name="pg2"), sample=pg2)
+    page = ana.go("/c/registry-prod/")
+    page.wait_for_timeout(1200)
+    ana.look("cluster-trouble")
+
+
+def test_many_standbys_and_a_cascade_have_their_places(ana: Visitor) -> None:
+    found = registry.cluster()
+    key = found.credentials.first()
+    for number in range(4, 8):
+        node = found.nodes.create(
+            name=f"pg{number}", ssh_host=f"10.20.0.1{number}", node_address=f"10.20.0.1{number}", credential=key
+        )
+        registry.seen(node, sample={**registry.sample("pg2"), "upstream": "pg2" if number > 5 else "pg1", "sync_state": "async"})
+    page = ana.go("/c/registry-prod/")
+    page.wait_for_timeout(1200)
+    ana.look("cluster-many")
+
+
+def test_a_new_cluster_is_not_yet_watched(ana: Visitor) -> None:
+    registry.cluster(is_seen=False)
+    page = ana.go("/c/registry-prod/")
+    page.wait_for_timeout(1200)
+    ana.look("cluster-unseen")
