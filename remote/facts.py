@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
@@ -393,8 +394,11 @@ def _value(kind: Any, data: Any) -> Any:
     return data
 
 
+_hints = cache(get_type_hints)
+
+
 def _dataclass(kind: type, data: Mapping[str, Any]) -> Any:
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     given = {item.name: _value(hints[item.name], data[item.name]) for item in fields(kind) if item.name in data}
     for item in fields(kind):
         if item.name not in given and item.default is MISSING and item.default_factory is MISSING:
