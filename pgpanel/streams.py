@@ -11,19 +11,23 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import redis.asyncio
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
+from django.db import connections
 from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseBase, HttpResponseForbidden, StreamingHttpResponse
 
 from pgpanel.live import CHANNEL, TOPICS, Event
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 KEEP_ALIVE_SECONDS = 15.0
 RIGHTS_SECONDS = 30.0
@@ -107,6 +111,18 @@ def hub() -> Hub:
     return _hubs.setdefault(loop, Hub())
 
 
+async def in_database(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """In a shared thread, and the connection closed after: an open stream must not hold one of the database's connections."""
+
+    def called() -> T:
+        try:
+            return function(*arguments, **named)
+        finally:
+            connections.close_all()
+
+    return await sync_to_async(called, thread_sensitive=False)()
+
+
 class Viewer:
     """One open stream: what it watches, how far it is, what has arrived."""
 
@@ -150,7 +166,7 @@ class Viewer:
         found: list[Event] = []
         for topic in self.topics:
             prefix, _, key = topic.partition(":")
-            for event in await sync_to_async(TOPICS[prefix].replay)(key, self.cursors[topic]):
+            for event in await in_database(TOPICS[prefix].replay, key, self.cursors[topic]):
                 if event.id is None and self.states.get((topic, event.name)) != event.data:
                     self.states[topic, event.name] = event.data
                     found.append(event)
@@ -169,6 +185,7 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
         return HttpResponseBadRequest("?topic=<kind>:<id>&after=<number>", content_type="text/plain")
     if not await sync_to_async(_may)(request, topics):
         return HttpResponseForbidden("not yours to see", content_type="text/plain")
+    await sync_to_async(connections.close_all)()  # what the request opened; the stream may stay open for hours
     response = StreamingHttpResponse(_events(request, Viewer(topics, int(after))), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"  # a proxy in front must not hold lines back
@@ -192,7 +209,7 @@ async def _events(request: HttpRequest, viewer: Viewer) -> AsyncIterator[bytes]:
                 yield b"".join(_encoded(event) for event in found)
             if time.monotonic() - rights_at >= RIGHTS_SECONDS:
                 rights_at = time.monotonic()
-                if not await sync_to_async(_still_may)(request, viewer.topics):
+                if not await in_database(_still_may, request, viewer.topics):
                     yield _encoded(Event("gone"))
                     return
             if time.monotonic() - sent_at >= KEEP_ALIVE_SECONDS:
