@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 BLOCK_START = "# >>> pgpanel: managed block"
 BLOCK_END = "# <<< pgpanel"
+MASK = "********"
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_$]*(?:\.[A-Za-z_][A-Za-z0-9_$]*)*"
 _STRING = r"'(?:[^'\\\n]|\\.|'')*'"
@@ -19,7 +20,10 @@ _INCLUDES = ("include", "include_if_exists", "include_dir")
 
 
 class ConfigDamaged(ValueError):
-    """A file whose managed block cannot be told from the rest; the message says what to mend."""
+    """A file that cannot be written back safely: its block cannot be told from the rest, or it holds a password that was not read.
+
+    The message says what to mend.
+    """
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,18 @@ def with_block(text: str, block_lines: Sequence[str], who: str, at: str = "end")
     if found and found.lines == tuple(block_lines) and _stands(text, found, at):
         return text
     rest = without_block(text)
+    _refuse_masked(rest)
     block = "\n".join((f"{BLOCK_START} ({who}, do not edit; changed by pgpanel only)", *block_lines, BLOCK_END)) + "\n"
     if at == "start":
         return block + rest
     return rest + ("" if rest.endswith("\n") or not rest else "\n") + block
+
+
+def _refuse_masked(text: str) -> None:
+    """Facts come without passwords: written back, the stars would take the place of the real one."""
+    masked = [str(number) for number, line in enumerate(text.splitlines(), 1) if MASK in line]
+    if masked:
+        raise ConfigDamaged(f"line {', '.join(masked)} holds a password, which pgpanel does not read: keep it in a file of its own")
 
 
 def _stands(text: str, block: Block, at: str) -> bool:
@@ -214,10 +226,11 @@ def _unit(unit: str) -> tuple[int, str]:
 _PASSWORD = re.compile(
     r"(password\s*=\s*)(\\'(?:[^\\]|\\[^'])*?\\'|''(?:[^'\\]|\\.)*?''|'(?:[^'\\]|\\.)*'|[^\s'\\]+)", re.IGNORECASE
 )
+_HBA_SECRET = re.compile(r'"(ldapbindpasswd|radiussecrets)=[^"]*"|(ldapbindpasswd|radiussecrets)=(?:"[^"]*"|[^\s"]+)')
 _URI_PASSWORD = re.compile(r"(postgres(?:ql)?://[^:@/\s']*:)[^@\s']+@", re.IGNORECASE)
-MASK = "********"
 
 
 def without_passwords(text: str) -> str:
-    """Conninfo passwords (key/value and URI form, however quoted) replaced by stars."""
+    """Conninfo passwords (key/value and URI form, however quoted), and pg_hba.conf's to LDAP and RADIUS, replaced by stars."""
+    text = _HBA_SECRET.sub(lambda found: f'"{found[1]}={MASK}"' if found[1] else f"{found[2]}={MASK}", text)
     return _URI_PASSWORD.sub(rf"\1{MASK}@", _PASSWORD.sub(rf"\1{MASK}", text))

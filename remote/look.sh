@@ -54,13 +54,17 @@ row() { # key, fields
     printf '%s%s\n' "$row_key" "$line"
 }
 
-# conninfo passwords never leave the host: the plain forms are masked, of an unusual one the rest of its line
+# passwords of conninfos, and those to LDAP and RADIUS in pg_hba.conf, never leave the host: the plain forms are masked, of an
+# unusual one the rest of its line
 masked() {
     sed -e '/[Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd][[:space:]]*=/{
 s/\([Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd][[:space:]]*=[[:space:]]*\)[^[:space:]'"'"'\\"]\{1,\}\([[:space:]'"'"'"]\)/\1********\2/g
 s/\([Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd][[:space:]]*=[[:space:]]*\)'"''"'[^'"'"'\\]*'"''"'\([[:space:]'"'"']\)/\1********\2/g
 s/\([Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd][[:space:]]*=[[:space:]]*\)[^[:space:]*].*$/\1********'"'"'/
-}' -e 's#\(://[^:@/[:space:]]*:\)[^@[:space:]]*@#\1********@#g'
+}' -e 's/"\(ldapbindpasswd\|radiussecrets\)=[^"]*"/"\1=********"/g' \
+        -e 's/\(ldapbindpasswd\|radiussecrets\)="[^"]*"/\1=********/g' \
+        -e 's/\(ldapbindpasswd\|radiussecrets\)=[^[:space:]"*][^[:space:]"]*/\1=********/g' \
+        -e 's#\(://[^:@/[:space:]]*:\)[^@[:space:]]*@#\1********@#g'
 }
 
 # the text of a file, at most 64 KiB of it

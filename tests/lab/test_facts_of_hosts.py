@@ -180,6 +180,38 @@ def test_paths_are_described_whatever_their_names_and_contents(debian: Host) -> 
     assert "hunter2" not in answer
 
 
+def test_passwords_in_a_configuration_stay_on_the_host(debian: Host) -> None:
+    hba, extra = f"{debian.config_directory}/pg_hba.conf", f"{debian.config_directory}/conf.d/secret.conf"
+    before = debian.run(["cat", hba]).stdout
+    lines = (
+        "host x y 10.9.9.9/32 ldap ldapserver=a ldapbindpasswd=hunter2",
+        'host x y 10.9.9.9/32 ldap ldapserver=a "ldapbindpasswd=two hunter2"',
+        'host x y 10.9.9.9/32 ldap ldapserver=a ldapbindpasswd="two hunter2"',
+    )
+    debian.run(["tee", hba], input=before + "\n".join(lines) + "\n")
+    conninfos = (
+        "'host=a password=hunter2'",
+        "'host=a password=''two hunter2'' port=1'",
+        "'postgresql://u:hunter2@h/db'",
+        "'password = hunter2'",
+    )
+    debian.run(["tee", extra], input="".join(f"my.conninfo{number} = {value}\n" for number, value in enumerate(conninfos)))
+    try:
+        answer = raw(debian, paths=(hba, extra))
+        seen = parse.parse(answer, None)
+        found = seen.postgres(debian.data_directory)
+        assert found is not None
+        assert seen.paths[hba].text is not None
+        assert found.hba_text.count("********") == len(lines)
+        assert found.included_texts[extra].count("********") == len(conninfos)
+        decoded = "".join(parse._decoded(word) for line in answer.splitlines() for word in line.split("\t")[1:])
+        assert "ldapbindpasswd" in decoded
+        assert "hunter2" not in decoded
+    finally:
+        debian.run(["rm", extra])
+        debian.run(["tee", hba], input=before)
+
+
 def test_a_cluster_s_link_to_somebody_else_s_file_is_not_read_for_it(debian: Host) -> None:
     link = f"{debian.data_directory}/recovery.conf"
     debian.run(["ln", "-s", "/etc/shadow", link], user="postgres")

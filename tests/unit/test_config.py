@@ -191,3 +191,24 @@ def test_no_password_of_a_conninfo_is_left_however_it_is_quoted(text: str) -> No
 def test_all_but_the_password_is_left() -> None:
     assert config.without_passwords("host=a password=x port=1") == f"host=a password={config.MASK} port=1"
     assert config.without_passwords("password_encryption = md5") == "password_encryption = md5"
+
+
+@pytest.mark.parametrize(
+    ("line", "clean"),
+    [
+        (
+            "host all all 10.0.0.0/8 ldap ldapbindpasswd=hunter2 ldapserver=x",
+            "host all all 10.0.0.0/8 ldap ldapbindpasswd=******** ldapserver=x",
+        ),
+        ('host all all all ldap "ldapbindpasswd=hunter2 more" a=b', 'host all all all ldap "ldapbindpasswd=********" a=b'),
+        ('host all all all radius radiussecrets="hunter2, more"', "host all all all radius radiussecrets=********"),
+    ],
+)
+def test_passwords_to_ldap_and_radius_are_masked_too(line: str, clean: str) -> None:
+    assert config.without_passwords(line) == clean
+
+
+def test_a_file_whose_password_was_not_read_is_not_written_back() -> None:
+    text = config.without_passwords("port = 1\nrestore_command = 'fetch password=hunter2'\n")
+    with pytest.raises(config.ConfigDamaged, match="line 2 holds a password"):
+        config.with_block(text, LINES, "job-1")
