@@ -86,6 +86,7 @@ class Host:
         self.state_owner = state_owner
         self._connect_timeout_seconds = connect_timeout_seconds
         self._sessions: list[Session] = []
+        self._looks_as: str | None = None
         self._opening = threading.Lock()
 
     def __enter__(self) -> Host:
@@ -144,6 +145,7 @@ class Host:
         command = look.facts_command(request)
         try:
             self.connect()  # so that the round trip below is the script's and not the login's
+            command = command.as_user(self._looker(request.owner or "postgres"))
             sent_at = time.time()
             result = self.run(command)
         except (CommandFailed, OutputTooLong):
@@ -151,6 +153,20 @@ class Host:
         except HostError as error:
             return unreachable(error)
         return parse.parse(result.stdout, (sent_at, time.time()))
+
+    def _looker(self, owner: str) -> str:
+        """Whom the look runs as. The script becomes whom it can by itself, but it has no password for a sudo that asks for one."""
+        if self._looks_as is None:
+            asks = self.access.password is not None and self.access.user not in ("root", owner)
+            self._looks_as = next((user for user in ("root", owner) if asks and self._can_become(user)), "")
+        return self._looks_as
+
+    def _can_become(self, user: str) -> bool:
+        try:
+            self.run(Command(("true",), user=user, mutates=False))
+        except CannotBecome:
+            return False
+        return True
 
     # --- what outlives us ------------------------------------------------------------------------------------------
 
