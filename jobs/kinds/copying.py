@@ -66,7 +66,8 @@ def method_of(
             "rsync",
             f"a link of {params.link_megabits} Mbit/s, and PostgreSQL {scene.major} cannot compress a base backup on its way",
         )
-    return "pg_basebackup", "it streams the WAL meanwhile"
+    meanwhile = "it streams the WAL meanwhile" if scene.version.base_backup.streams_wal else "it takes the WAL along at the end"
+    return "pg_basebackup", meanwhile
 
 
 def compressions_of(scene: Scene, method: Method, link_megabits: int) -> tuple[str, ...]:

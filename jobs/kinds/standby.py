@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jobs.kinds import service
 from jobs.kinds.configuration import config_file, hba_file, is_answering, is_read_back, reload_command, restart_step
 from jobs.kinds.params import SetupParams
-from jobs.kinds.scene import Scene, has_files, is_new, is_standby_of
+from jobs.kinds.scene import Scene, has_files, is_in_place, is_new, is_standby_of
 from jobs.kinds.settings import recovery_settings
 from jobs.recipe import NodeSpec, Step, World
 from remote import config, postgres
@@ -72,9 +72,14 @@ def has_recovery_file(scene: Scene, params: SetupParams, world: World, spec: Nod
 
 
 def start_step(scene: Scene, spec: NodeSpec) -> Step:
+    def is_started(world: World) -> bool:
+        return is_answering(world, spec) and is_standby_of(world, spec, scene.system_identifier)
+
     return Step(
         key=f"standby.start#{spec.name}", node=spec.name, title="Start the standby", within_seconds=600,
-        done=lambda world: is_answering(world, spec) and is_standby_of(world, spec, scene.system_identifier),
+        done=is_started,
+        # one that is copied anew runs while this is planned
+        forecast=(lambda world: not is_in_place(scene, world, spec) or not is_started(world)) if scene.is_reseeding else None,
         actions=lambda world: (service.start_command(world, spec),),
         why="It replays the WAL since the copy and opens for read-only queries.",
     )  # fmt: skip

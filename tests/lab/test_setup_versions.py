@@ -39,6 +39,8 @@ def test_a_standby_streams_and_a_second_run_changes_nothing(new_lab: Any, postgr
     assert pg2.sql("SELECT pg_is_in_recovery()") == [["t"]]
     before = [started_at(host) for host in (pg1, pg2)]
     plan = room.run("setup", PARAMS, BOTH, job="job-2")
-    assert [step.key for step in plan.steps if step.is_needed] == ["proof.write", "proof.replayed#pg2", "proof.archived#pg2"]
+    assert [step.key for step in plan.steps if step.is_needed] == [
+        "proof.streaming#pg2", "proof.write", "proof.replayed#pg2", "proof.archived#pg2",
+    ]  # fmt: skip
     assert room.acted() == ["proof.write"]
     assert [started_at(host) for host in (pg1, pg2)] == before

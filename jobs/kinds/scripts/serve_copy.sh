@@ -15,12 +15,12 @@ session() {
     } | "$bin/psql" -X -q -A -t -w -v ON_ERROR_STOP=1 -h "$socket" -p "$port" -U "$superuser" -d postgres -f -
 }
 
-# directories end in a slash; what a copy must not have stays out (the manual's "Backing Up the Data Directory")
+# what a copy must not have stays out (the manual's "Backing Up the Data Directory")
 list() {
-    find . -path "./$wal/*" -prune -o -path './pg_replslot/*' -prune -o -path './pg_dynshmem/*' -prune -o -path './pg_notify/*' -prune \
+    find . -mindepth 1 -path "./$wal/*" -prune -o -path './pg_replslot/*' -prune -o -path './pg_dynshmem/*' -prune -o -path './pg_notify/*' -prune \
         -o -path './pg_serial/*' -prune -o -path './pg_snapshots/*' -prune -o -path './pg_stat_tmp/*' -prune \
         -o -path './pg_subtrans/*' -prune -o -name 'pgsql_tmp*' -prune -o -name pg_internal.init -prune \
-        -o -type d -printf 'd 0 %P/\n' \
+        -o -type d -printf 'd 0 %P\n' \
         -o -type f ! -path './global/pg_control' ! -path './postmaster.*' ! -path './pgpanel.*' ! -path './backup_manifest' \
         ! -path './recovery.conf' ! -path './recovery.done' ! -path './*.signal' ! -path './current_logfiles*' -printf 'f %s %P\n'
 }
