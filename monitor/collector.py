@@ -141,21 +141,25 @@ class Collector:
             self._retarget(targets)
         now = time.time()
         for cluster in self.clusters.values():
-            if now >= cluster.due_at:
+            # a due time far ahead: the clock was set back
+            if now >= cluster.due_at or cluster.due_at - now > 2 * cluster.target.interval_seconds:
                 self._begin_round(cluster, now)
         self._wait(self._next_at() - time.time())
         self._take_ssh_answers()
         self._give_up_late_ones()
         now = time.time()
         for cluster in self.clusters.values():
-            if cluster.report_at is not None and (not cluster.awaited or now >= cluster.report_at):
+            is_over = not cluster.awaited or now >= (cluster.report_at or now)
+            if cluster.report_at is not None and is_over:
                 cluster.report_at = None
                 self.desk.take(cluster.memory.report(now))
 
     def close(self) -> None:
         for cluster in self.clusters.values():
             for node in cluster.nodes.values():
-                self._leave(node)
+                self._drop_line(node)
+                if node.ssh is not None and not node.is_on_ssh:
+                    node.ssh.close()
         self.clusters = {}
         self._ssh_pool.shutdown(wait=False, cancel_futures=True)
         self._selector.close()
@@ -317,5 +321,9 @@ class Collector:
             while True:
                 cluster, node, answer = self._ssh_answers.get_nowait()
                 node.ssh_answered(time.time(), answer)
-                if node.line is None or not node.line.is_open:
+                is_ours = self.clusters.get(cluster.target.cluster_id) is cluster and cluster.nodes.get(node.target.node_id) is node
+                is_needed = is_ours and (node.line is None or not node.line.is_open)
+                if is_needed:
                     cluster.memory.take(node.target.node_id, answer)
+                else:
+                    self._leave_ssh(node)

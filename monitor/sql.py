@@ -18,13 +18,17 @@ SEPARATOR = "\x1f"
 Row = Sequence[str | None]
 
 
-def statement(version: Version, *, with_archiver: bool = False) -> str:
-    """The statement for a server of that version; without a semicolon."""
+def statement(version: Version, *, with_archiver: bool = False, as_owner: bool = False) -> str:
+    """The statement for a server of that version; without a semicolon.
+
+    as_owner: asked as a superuser. Up to 9.6 a plain role sees little in the views: the set-up gives it functions that see all.
+    """
+    by_function = not (version.has_pg_monitor or as_owner)
     parts = [_self(version)]
     if version.has_stat_replication:
-        parts.append(_senders(version))
+        parts.append(_senders(version, _source("stat_replication", by_function)))
     if version.has_stat_wal_receiver:
-        parts.append(_receiver(version))
+        parts.append(_receiver(version, _source("stat_wal_receiver", by_function)))
     if version.has_slots:
         parts.append(_slots(version))
     if with_archiver and version.has_stat_archiver:
@@ -61,21 +65,25 @@ def _self(version: Version) -> str:
     ])  # fmt: skip
 
 
-def _senders(version: Version) -> str:
+def _source(view: str, by_function: bool) -> str:
+    return f"pgpanel.{view}() AS seen" if by_function else f"pg_catalog.pg_{view}"
+
+
+def _senders(version: Version, source: str) -> str:
     lags = [_epoch(f"{name}_lag") for name in ("write", "flush", "replay")] if version.has_replication_lag else []
     positions = [version.stat_replication_lsn.format(name) for name in ("sent", "write", "flush", "replay")]
     who = ["application_name", "host(client_addr)", "state", "sync_state", "usename", version.stat_replication_pid]
-    return _row("sender", [*who, *positions, *lags], "pg_stat_replication")
+    return _row("sender", [*who, *positions, *lags], source)
 
 
-def _receiver(version: Version) -> str:
+def _receiver(version: Version, source: str) -> str:
     # before 11 only the conninfo (its password is masked by the server) names the sender
     sender = ["sender_host", "sender_port"] if version.receiver_has_sender else [
         r"substring(conninfo from '(?:^|\s)host=''?([^ '']+)')", r"substring(conninfo from '(?:^|\s)port=''?(\d+)')",
     ]  # fmt: skip
     heard = _epoch("clock_timestamp() - last_msg_receipt_time")
     columns = ["status", *sender, "slot_name", "received_tli", version.receiver_written, version.receiver_flushed, heard]
-    return _row("receiver", columns, "pg_stat_wal_receiver")
+    return _row("receiver", columns, source)
 
 
 def _slots(version: Version) -> str:

@@ -24,10 +24,16 @@ def test_every_part_of_every_version_s_statement_has_the_same_columns(major: str
 def test_old_versions_are_asked_under_their_own_names(major: str) -> None:
     statement = sql.statement(versions.of(major), with_archiver=True)
     assert "pg_last_xlog_replay_location()" in statement
-    assert "_wal_" not in statement.replace("pg_stat_wal_receiver", "")
+    assert "_wal_" not in statement.replace("stat_wal_receiver", "")
     assert ("pg_replication_slots" in statement) == (major == "9.6")
-    assert ("pg_stat_replication" in statement) == (major != "9.0")
+    assert ("pgpanel.stat_replication()" in statement) == (major != "9.0")
     assert "write_lag" not in statement
+
+
+def test_before_pg_monitor_the_role_asks_its_own_functions_and_the_owner_the_views() -> None:
+    assert "FROM pgpanel.stat_wal_receiver()" in sql.statement(versions.of("9.6"))
+    assert "FROM pg_catalog.pg_stat_wal_receiver" in sql.statement(versions.of("9.6"), as_owner=True)
+    assert "pgpanel." not in sql.statement(versions.of("10"))
 
 
 def test_a_primary_s_timeline_comes_from_its_wal_file_not_from_its_control_file() -> None:
