@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 REPORT_WITHIN = 0.4
 """Share of the interval after which a round is reported without those that have not answered yet."""
 LINE_RETRY_SECONDS = (0.0, 1.0, 2.0, 5.0)
-NO_ROLE_RETRY_SECONDS = 15.0
-"""A refused login stands in the server's log: it is not repeated each second."""
+NO_ROLE_RETRY_SECONDS = (15.0, 15.0, 60.0, 600.0)
+"""A refused login stands in the server's log: it is repeated ever more seldom. A job that ends makes it try again at once."""
 SSH_RETRY_SECONDS = (SSH_SECONDS, 5.0, 10.0, 20.0, 30.0)
 SSH_THREADS = 8
 IDLE_SECONDS = 0.5
@@ -73,9 +73,9 @@ class NodeWatch:
             self._line_failures, self._ssh_failures, self._ssh_due_at = 0, 0, 0.0
             self.is_seen_by_ssh = False
             return
-        waits = LINE_RETRY_SECONDS[min(self._line_failures, len(LINE_RETRY_SECONDS) - 1)]
+        waits = NO_ROLE_RETRY_SECONDS if answer.cause == "no-role" else LINE_RETRY_SECONDS
+        self._line_due_at = now + waits[min(self._line_failures, len(waits) - 1)]
         self._line_failures += 1
-        self._line_due_at = now + (NO_ROLE_RETRY_SECONDS if answer.cause == "no-role" else waits)
 
     def look_again(self) -> None:
         """Something has changed: do not wait."""
