@@ -59,7 +59,7 @@ def facts(name: str, replay_lsn: int = PRIMARY_LSN) -> Facts:
     )  # fmt: skip
     return Facts(
         hostname=name, machine_id=f"{name}-4f2a", os_id="debian", os_version="12", kernel="6.1.0-28-amd64", architecture="x86_64",
-        cpu_count=8, memory_bytes=32 * GIB, addresses=(ADDRESSES[name],), login_user="root", can_become_root=True,
+        cpu_count=8, memory_bytes=32 * GIB, addresses=(ADDRESSES.get(name, ""),), login_user="root", can_become_root=True,
         can_become_owner=True,
         clock_skew_seconds=0.004, is_systemd=True, glibc_version="2.36", tools={"rsync": "3.2.7", "pg_rewind": "15.18"},
         mounts=(Mount("/", "/dev/vda1", "ext4", 40 * GIB, 22 * GIB),
