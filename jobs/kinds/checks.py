@@ -8,11 +8,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
+from jobs.kinds.configuration import masked_names
 from jobs.kinds.line import Line
-from jobs.kinds.scene import Scene, is_established, postgres_of
+from jobs.kinds.scene import Scene, is_established, path_of, postgres_of
 from jobs.kinds.settings import value_of
 from jobs.recipe import Brief, Check, NodeSpec, World
-from remote import versions
+from remote import config, versions
 from remote.facts import Facts, Unreachable
 
 SKEW_SECONDS = 10.0
@@ -139,6 +140,21 @@ def host_key_check(spec: NodeSpec) -> Check | None:
     return line.refused(
         "the other nodes could not know it when they hand in WAL", f"accept the host key on the page of {spec.name}"
     )
+
+
+def config_check(spec: NodeSpec, world: World) -> Check | None:
+    """Markers that a person has damaged, or a password that only the server itself may read."""
+    line = Line("host.configuration", spec.name, "Its configuration files can be written back")
+    names = masked_names(world, spec)
+    if names:
+        mend = f"on {spec.name}, move it to a file of its own and include that"
+        return line.refused(f"postgresql.conf holds a password in {', '.join(names)}", mend)
+    for name in ("postgresql.conf", "pg_hba.conf"):
+        try:
+            config.block_of(path_of(world, spec, f"{spec.config_directory}/{name}").text or "")
+        except config.ConfigDamaged as error:
+            return line.refused(f"{name}: {error}", f"mend it on {spec.name}", f"grep -n pgpanel {spec.config_directory}/{name}")
+    return None
 
 
 def reach_checks(scene: Scene, world: World, with_ssh: bool) -> Iterator[Check]:

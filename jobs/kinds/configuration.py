@@ -105,14 +105,18 @@ def relocated(text: str, primary: NodeSpec, spec: NodeSpec) -> str:
 
 
 def _without_masked(text: str, names: set[str]) -> str:
-    """A password in the file was masked when it was read: its line cannot be written back, and the block says it anew."""
-    gone = {item.line for item in config.parse_assignments(text) if config.MASK in item.value and item.name in names}
+    """A password in the file was masked when it was read: its line cannot be written back; the block says it anew."""
+    known = names | set(RECOVERY_NAMES)
+    gone = {item.line for item in config.parse_assignments(text) if config.MASK in item.value and item.name in known}
     return "".join(line for number, line in enumerate(text.splitlines(keepends=True), 1) if number not in gone)
 
 
-def is_masked(text: str, names: Sequence[str]) -> bool:
-    """Whether a password would still be lost by writing the file back."""
-    return config.MASK in _without_masked(text, set(names))
+def masked_names(world: World, spec: NodeSpec) -> tuple[str, ...]:
+    """Settings whose password would be lost by writing the file back."""
+    text = path_of(world, spec, f"{spec.config_directory}/postgresql.conf").text or ""
+    return tuple(
+        item.name for item in config.parse_assignments(text) if config.MASK in item.value and item.name not in RECOVERY_NAMES
+    )
 
 
 def _file(scene: Scene, world: World, spec: NodeSpec, name: str, text: str) -> WriteFile:

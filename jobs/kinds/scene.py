@@ -220,6 +220,7 @@ def request_of(brief: Brief, spec: NodeSpec, more_paths: Sequence[str] = ()) -> 
         *(f"{own}/serve-{node}" for node in brief.nodes if node != spec.name),
         *(f"{home}/.ssh/authorized_keys" for home in homes),
         f"/etc/systemd/system/multi-user.target.wants/{spec.service}.service",
+        *("/etc/ssl/certs/ssl-cert-snakeoil.pem", "/etc/ssl/private/ssl-cert-snakeoil.key"),
     )
     peers = [node for node in brief.nodes.values() if node.name != spec.name]
     return FactsRequest(

@@ -62,6 +62,7 @@ class Setup:
         for spec in scene.members:
             found.append(checks.tools_check(spec, world, needed))
             found += [check for check in (checks.host_key_check(spec),) if check and params.archive]
+            found += [check for check in (checks.config_check(spec, world),) if check]
         return [*found, *checks.reach_checks(scene, world, with_ssh=params.archive)]
 
     def steps(self, params: SetupParams, brief: Brief, world: World) -> Sequence[Step]:

@@ -143,6 +143,24 @@ def libraries_check(scene: Scene, world: World, spec: NodeSpec) -> Found:
     return line.ok(f"asked for before the copy: {', '.join(source.libraries)}")
 
 
+def certificate_check(scene: Scene, world: World, spec: NodeSpec) -> Found:
+    """A server with ssl=on does not start without the files that its configuration names."""
+    source = postgres_of(world, scene.primary)
+    if source is None or source.setting("ssl") != "on" or not is_new(scene, world, spec):
+        return None
+    line, facts = Line("standby.certificate", spec.name, "The files for ssl=on"), world.facts(spec.name)
+    named = [path for path in (source.setting("ssl_cert_file"), source.setting("ssl_key_file")) if path.startswith("/")]
+    missing = [path for path in named if path in facts.paths and facts.paths[path].kind == "missing"]
+    if missing:
+        return line.refused(
+            f"{', '.join(missing)} is missing", f"make it on {spec.name}", "make-ssl-cert generate-default-snakeoil"
+        )
+    unseen = [path for path in named if path not in facts.paths]
+    if unseen:
+        return line.warning(f"{', '.join(unseen)} must be on {spec.name} too", "copy them there, readable for the owner alone")
+    return line.ok(", ".join(named) or "in the data directory")
+
+
 CHECKS: tuple[Callable[[Scene, World, NodeSpec], Found], ...] = (
-    version_check, machine_check, architecture_check, disk_check, collations_check, libraries_check,
+    version_check, machine_check, architecture_check, disk_check, collations_check, libraries_check, certificate_check,
 )  # fmt: skip
