@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -65,9 +66,9 @@ def make_plan(job: Job, open_host: OpenHost | None = None) -> None:
 
 
 def plan_from(kind: Kind, params: Any, brief: Brief, world: World) -> Plan:
-    """The plan; a node that a step cannot be planned without is a refusal, not an error."""
+    """The plan as it may be shown; a node that a step cannot be planned without is a refusal, not an error."""
     try:
-        return plan_of(kind, params, brief, world)
+        return redacted(plan_of(kind, params, brief, world), Redactor(brief.secrets.values()))
     except NodeUnreachable as error:
         refusal = Check(
             key="host.reachable", node=error.node, title="The host answers", level="refused",
@@ -77,6 +78,15 @@ def plan_from(kind: Kind, params: Any, brief: Brief, world: World) -> Plan:
             kind=kind.name, title=kind.title(params), checks=(refusal,), steps=(),
             identities=identities_of(brief, world, kind.nodes(params, brief)),
         )  # fmt: skip
+
+
+def redacted(plan: Plan, redactor: Redactor) -> Plan:
+    """Without what a file on a host may hold that nobody declared secret: the password of an older conninfo, say."""
+    steps = []
+    for step in plan.steps:
+        diffs = tuple((path, redactor.text(diff)) for path, diff in step.diffs)
+        steps.append(replace(step, shown=tuple(redactor.text(text) for text in step.shown), diffs=diffs))
+    return replace(plan, steps=tuple(steps))
 
 
 def forgotten() -> list[int]:

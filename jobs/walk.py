@@ -12,6 +12,7 @@ from jobs.act import Actor, Failed
 from jobs.models import JobStep
 from jobs.planning import plan_from
 from jobs.recipe import Brief, Kind, NodeUnreachable, Plan, PlannedStep, Step, World, identities_of, planned
+from jobs.redaction import Redactor
 from jobs.sight import MOST_AT_ONCE, Sight
 from jobs.stored import identities_moved, moved
 from pgpanel import live
@@ -51,6 +52,7 @@ class Walk:
     def __init__(self, kind: Kind, params: Any, brief: Brief, plan: Plan, *, sight: Sight, actor: Actor) -> None:
         self.kind, self.params, self.brief, self.plan, self.sight, self.actor = kind, params, brief, plan, sight, actor
         self.claim, self.log = actor.claim, actor.log
+        self.redactor = Redactor(brief.secrets.values())
 
     def go(self) -> None:
         nodes = self.kind.nodes(self.params, self.brief)
@@ -95,12 +97,16 @@ class Walk:
             raise Drift(["the list of steps is not the one that was confirmed"])
         for step in steps:
             if rows[step.key].attempt == 0 and not step.done(world):
-                shown = planned(step, world).shown
+                shown = self._shown(planned(step, world).shown)
                 if self._confirmed(step).is_needed and shown and shown != self._confirmed(step).shown:
                     changes.append(f"{step.node}: “{step.title}” would run other commands")
         if changes:
             raise Drift(changes)
         return steps
+
+    def _shown(self, lines: tuple[str, ...]) -> tuple[str, ...]:
+        """As the plan shows them."""
+        return tuple(self.redactor.text(text) for text in lines)
 
     def _confirmed(self, step: Step) -> PlannedStep:
         return next(known for known in self.plan.steps if known.key == step.key)
@@ -160,7 +166,7 @@ class Walk:
 
     def _run(self, step: Step, row: JobStep, confirmed: PlannedStep, world: World) -> None:
         actions = step.actions(world)
-        if shown_lines(actions) != confirmed.shown:
+        if self._shown(shown_lines(actions)) != confirmed.shown:
             raise Drift([f"{step.node}: “{step.title}” would run other commands than those that were confirmed"])
         if row.status != Status.RUNNING:  # else: taken over from a worker that fell silent in the middle of it
             self._mark(

@@ -82,11 +82,12 @@ class FakeHost:
         place = self._place(name)
         if not place.exists():
             return DetachedState("absent")
+        lives = _lives(int((place / "pid").read_text()))  # before the exit file, which appears before the process goes
+        has_ended = (place / "exit").exists()
         log_bytes = (place / "log").stat().st_size if (place / "log").exists() else 0
-        if (place / "exit").exists():
+        if has_ended:
             return DetachedState("ended", exit_code=int((place / "exit").read_text()), log_bytes=log_bytes)
-        status = "running" if _lives(int((place / "pid").read_text())) else "died"
-        return DetachedState(status, log_bytes=log_bytes)
+        return DetachedState("running" if lives else "died", log_bytes=log_bytes)
 
     def follow(self, name: str, user: str, offset: int = 0, wait_seconds: float = 1.0) -> tuple[bytes, DetachedState]:
         until = time.monotonic() + wait_seconds

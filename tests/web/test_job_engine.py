@@ -112,6 +112,15 @@ def test_no_secret_reaches_plan_log_or_notes(cluster, hosts, tmp_path):
     assert PASSWORD.value not in kept
 
 
+def test_an_old_password_in_a_file_that_is_replaced_is_not_shown_in_the_difference(cluster, hosts, tmp_path):
+    (tmp_path / "pg1").mkdir()
+    (tmp_path / "pg1/motd").write_text("primary_conninfo = 'host=pg2 password=oldsecret user=r'\n")
+    job = plan(cluster, tmp_path)
+    assert "-primary_conninfo = 'host=pg2 password=<hidden> user=r'" in str(job.plan)
+    assert "oldsecret" not in str(job.plan)
+    assert run(start(job)).status == "succeeded"
+
+
 def test_lines_are_numbered_without_a_gap(cluster, hosts, tmp_path):
     job = run(start(plan(cluster, tmp_path, lines=30, pause="0")))
     assert list(job.lines.values_list("seq", flat=True)) == list(range(1, job.last_seq + 1))
@@ -322,7 +331,7 @@ def test_a_cancelled_job_resumes_with_a_new_copy(cluster, hosts, tmp_path):
     services.job_cancel(job, None)
     assert worker.ended() == "cancelled"
     run(services.job_resume(job, None))
-    assert job.status == "succeeded"
+    assert job.status == "succeeded", job.outcome
     assert (tmp_path / "pg1/started").read_text() == "started\nstarted\n"
 
 
@@ -395,7 +404,7 @@ def test_a_silent_workers_job_goes_to_the_next_and_the_sleeper_can_write_nothing
     sleeper = silent(job)
     assert claim.take_from_the_silent() == []
     run(job)
-    assert job.status == "succeeded"
+    assert job.status == "succeeded", job.outcome
     for write in (
         lambda: sleeper.update(status="failed"),
         lambda: sleeper.update_step("copy.run#pg1", status="failed"),
