@@ -56,6 +56,8 @@ def supervisor_configuration(panel: list[Process], var: Path) -> str:
         f"[unix_http_server]\nfile={var}/supervisor.sock\nchmod=0700\n",
         "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n",
         f"[supervisorctl]\nserverurl=unix://{var}/supervisor.sock\n",
+        # the processes of one group are told to stop at once, groups one after the other: Redis when nobody needs it any more
+        f"[group:panel]\nprograms={','.join(process.name for process in panel if process.name != 'redis')}\npriority=100\n",
     ]
     for process in panel:
         sections.append(
