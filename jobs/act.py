@@ -24,7 +24,8 @@ RECONNECT_SECONDS = 900
 """How long a job waits for a host that it lost while a detached command runs on there."""
 RETRY_SECONDS = 2.0
 LOCK_WAIT_SECONDS = 90
-FOLLOW_SECONDS = 0.5
+FOLLOW_SECONDS = 1.0
+"""How long one look at a detached command waits on the host for something new; a cancel is heard in between."""
 PROGRESS_SECONDS = 0.5
 PROGRESS_LINE_SECONDS = 5.0
 LAST_WORDS = 5

@@ -36,6 +36,7 @@ POLL_SECONDS = 1.0
 """How often the database is asked while Redis is away."""
 RECONNECT_SECONDS = 0.5
 QUEUE_EVENTS = 500
+MANY_EVENTS = 1000
 MOST_TOPICS = 20
 
 
@@ -173,6 +174,7 @@ class Viewer:
                 elif event.id is not None and event.id > self.cursors[topic]:
                     self.cursors[topic] = event.id
                     found.append(event)
+        self.has_gap = self.has_gap or len(found) >= MANY_EVENTS  # a topic gives so many at once: there may be more
         return found
 
 

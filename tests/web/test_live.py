@@ -126,6 +126,16 @@ async def test_a_stream_goes_on_after_the_cursor_and_tells_the_present_state(red
     await listener.close()
 
 
+async def test_a_long_log_is_caught_up_with_at_once(redis_server, job, ana):
+    lines = [LogLine(job=job, seq=seq, at=timezone.now(), text="line") for seq in range(1, 5001)]
+    await LogLine.objects.abulk_create(lines)
+    begun = asyncio.get_running_loop().time()
+    listener = await listen(ana, job)
+    await listener.until(lambda: len(listener.seqs) == 5000)
+    assert asyncio.get_running_loop().time() - begun < streams.RECONCILE_SECONDS
+    await listener.close()
+
+
 async def test_no_line_is_lost_or_doubled_when_redis_is_killed_midway(redis_server, job, ana):
     listener = await listen(ana, job)
     for number in range(60):
