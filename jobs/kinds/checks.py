@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
-from jobs.kinds.configuration import masked_names
+from jobs.kinds.configuration import without_masked
 from jobs.kinds.line import Line
 from jobs.kinds.scene import Scene, is_established, path_of, postgres_of
 from jobs.kinds.settings import value_of
@@ -143,17 +143,15 @@ def host_key_check(spec: NodeSpec) -> Check | None:
 
 
 def config_check(spec: NodeSpec, world: World) -> Check | None:
-    """Markers that a person has damaged, or a password that only the server itself may read."""
+    """Markers that a person has damaged, or a password: what was not read cannot be written back."""
     line = Line("host.configuration", spec.name, "Its configuration files can be written back")
-    names = masked_names(world, spec)
-    if names:
-        mend = f"on {spec.name}, move it to a file of its own and include that"
-        return line.refused(f"postgresql.conf holds a password in {', '.join(names)}", mend)
     for name in ("postgresql.conf", "pg_hba.conf"):
+        path = f"{spec.config_directory}/{name}"
+        text = path_of(world, spec, path).text or ""
         try:
-            config.block_of(path_of(world, spec, f"{spec.config_directory}/{name}").text or "")
+            config.with_block(without_masked(text, ()), (), "check")
         except config.ConfigDamaged as error:
-            return line.refused(f"{name}: {error}", f"mend it on {spec.name}", f"grep -n pgpanel {spec.config_directory}/{name}")
+            return line.refused(f"{name}: {error}", f"mend it on {spec.name}", f"grep -n -e pgpanel -i -e password {path}")
     return None
 
 

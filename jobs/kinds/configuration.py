@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from jobs.kinds.params import SetupParams
 from jobs.kinds.scene import Scene, has_files, is_in_place, is_new, path_of, postgres_of, sql_on
@@ -54,7 +54,7 @@ def _password_method(scene: Scene, params: SetupParams, world: World) -> str:
 
 def config_file(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> WriteFile:
     lines = block_lines(scene, params, world, spec)
-    text = _without_masked(base_text(scene, world, spec, "postgresql.conf"), {line.split(" ", 1)[0] for line in lines})
+    text = without_masked(base_text(scene, world, spec, "postgresql.conf"), {line.split(" ", 1)[0] for line in lines})
     return _file(scene, world, spec, "postgresql.conf", config.with_block(text, lines, _who(scene)))
 
 
@@ -104,19 +104,11 @@ def relocated(text: str, primary: NodeSpec, spec: NodeSpec) -> str:
     return "".join((*lines, *written.values()))
 
 
-def _without_masked(text: str, names: set[str]) -> str:
+def without_masked(text: str, names: Iterable[str]) -> str:
     """A password in the file was masked when it was read: its line cannot be written back; the block says it anew."""
-    known = names | set(RECOVERY_NAMES)
+    known = {*names, *RECOVERY_NAMES}
     gone = {item.line for item in config.parse_assignments(text) if config.MASK in item.value and item.name in known}
     return "".join(line for number, line in enumerate(text.splitlines(keepends=True), 1) if number not in gone)
-
-
-def masked_names(world: World, spec: NodeSpec) -> tuple[str, ...]:
-    """Settings whose password would be lost by writing the file back."""
-    text = path_of(world, spec, f"{spec.config_directory}/postgresql.conf").text or ""
-    return tuple(
-        item.name for item in config.parse_assignments(text) if config.MASK in item.value and item.name not in RECOVERY_NAMES
-    )
 
 
 def _file(scene: Scene, world: World, spec: NodeSpec, name: str, text: str) -> WriteFile:
