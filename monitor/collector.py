@@ -152,7 +152,14 @@ class Collector:
             is_over = not cluster.awaited or now >= (cluster.report_at or now)
             if cluster.report_at is not None and is_over:
                 cluster.report_at = None
-                self.desk.take(cluster.memory.report(now))
+                self._report(cluster, now)
+
+    def _report(self, cluster: ClusterWatch, now: float) -> None:
+        """A cluster that we misjudge must not stop the others from being watched."""
+        try:
+            self.desk.take(cluster.memory.report(now))
+        except Exception:
+            logger.exception("%s could not be judged", cluster.target.name)
 
     def close(self) -> None:
         for cluster in self.clusters.values():

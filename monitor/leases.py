@@ -86,7 +86,7 @@ def read_targets(held: Mapping[int, int], new: Iterable[int] = ()) -> list[Clust
     return [
         ClusterTarget(
             cluster_id=cluster_id, name=members[0].cluster.name, interval_seconds=members[0].cluster.sample_interval_seconds,
-            nodes=tuple(_target(node, *_role(roles.get(cluster_id))) for node in members),
+            nodes=_node_targets(members, *_role(roles.get(cluster_id))),
             changes=held[cluster_id], past=past.get(cluster_id),
         )
         for cluster_id, members in nodes.items()
@@ -101,6 +101,17 @@ def _role(credential: Credential | None) -> tuple[str, Secret | None]:
     except EncryptionKeyLost:
         logger.exception("the monitoring role's password cannot be read; looking through SSH")
         return "", None
+
+
+def _node_targets(nodes: Iterable[Node], role: str, password: Secret | None) -> tuple[NodeTarget, ...]:
+    """A node whose layout cannot be read is left out, and the others are watched."""
+    found = []
+    for node in nodes:
+        try:
+            found.append(_target(node, role, password))
+        except KeyError:
+            logger.exception("%s is not watched: what is kept of its layout cannot be read", node.name)
+    return tuple(found)
 
 
 def _target(node: Node, role: str, password: Secret | None) -> NodeTarget:

@@ -131,6 +131,13 @@ def test_an_undecryptable_credential_leaves_the_node_watched_without_it(settings
     assert target.nodes[0].access.private_key is None
 
 
+def test_a_node_with_an_unreadable_layout_does_not_keep_the_others_from_being_watched() -> None:
+    cluster = make("a")
+    cluster.nodes.filter(name="pg1").update(layout="of another age")
+    (target,) = leases.read_targets(leases.claim("one", 100))
+    assert [node.name for node in target.nodes] == ["pg2"]
+
+
 # -- samples -------------------------------------------------------------------------------------------------------------------
 
 
