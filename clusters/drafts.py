@@ -146,21 +146,21 @@ def _look_closer(draft: Draft, hosts: Sequence[DraftHost]) -> None:
 
 
 def _target(draft: Draft, host: DraftHost) -> Target:
-    by_password_once = draft.access == Draft.Access.PASSWORD_ONCE and not host.key_installed
-    access = services.access_to(host, credential_of(draft, host, by_password_once=by_password_once))
+    access = services.access_to(host, credential_of(draft, host))
     facts = facts_of(host)
     postgres = facts.postgres(host.data_directory) if facts else None
     files = (postgres.config_file,) if postgres and postgres.config_file else ()
     request = FactsRequest(port=host.postgres_port, data_directory=host.data_directory, paths=files)
     target = Target(host.name, access, request)
-    if by_password_once and draft.made_key:
+    if draft.access == Draft.Access.PASSWORD_ONCE and not host.key_installed and draft.made_key:
         target = replace(target, install=credentials.secret_of(draft.made_key), install_line=draft.made_key.public_part)
     return target
 
 
-def credential_of(draft: Draft, host: DraftHost, *, by_password_once: bool = False) -> Credential | None:  # noqa: ARG001
+def credential_of(draft: Draft, host: DraftHost) -> Credential | None:
+    """What logs into the host now: a password used once only until the panel's key is there."""
     if draft.access == Draft.Access.PASSWORD_ONCE:
-        return draft.typed if by_password_once else draft.made_key
+        return draft.made_key if host.key_installed else draft.typed
     return draft.made_key if draft.access == Draft.Access.MADE_KEY else draft.typed
 
 

@@ -139,7 +139,10 @@ class Grant(models.Model):
     role = models.CharField(max_length=20, choices=Role.choices)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["user", "cluster"], name="one_grant_per_user_and_cluster")]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "cluster"], name="one_grant_per_user_and_cluster"),
+            models.UniqueConstraint(fields=["user"], condition=models.Q(cluster=None), name="one_grant_over_all_per_user"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.user}: {self.role} of {self.cluster or 'all'}"

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 
 from clusters import looks
 from clusters.models import Cluster, Credential, Draft
-from remote.facts import Unreachable
+from remote.facts import Control, Unreachable
 
 pytestmark = pytest.mark.django_db
 
@@ -60,8 +60,12 @@ def test_given_layout_and_paths_win_over_what_is_proposed(hosts, key_file):
 
 
 def test_the_primary_can_be_named(hosts, key_file):
-    hosts.facts["10.0.0.2"] = facts_of("h2", postgres(size_bytes=1 << 40))
+    small, big = (Control(identifier, "in production", 1, 1, 1, "0") for identifier in ("77", "88"))
+    hosts.facts["10.0.0.1"] = facts_of("h1", postgres(control=small))
+    hosts.facts["10.0.0.2"] = facts_of("h2", postgres(control=big, size_bytes=1 << 40))
     added("add", "registry", *node("pg1", "10.0.0.1", key_file), *node("pg2", "10.0.0.2", key_file), "--primary", "pg1")
+    assert Cluster.objects.get().system_identifier == "77"
+    assert [each.state.role for each in Cluster.objects.get().nodes.select_related("state")] == ["primary", "unknown"]
     with pytest.raises(CommandError, match="there is no such node"):
         added("add", "other", *node("pg1", "10.0.0.1", key_file), "--primary", "pg9")
 
