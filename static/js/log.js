@@ -5,6 +5,7 @@
 // and listens to `live:line` {seq, at, node, step, voice, text}. Tools, found by data-log-tools="log" (the log's id):
 //   input[data-log-search], [data-log-count], button[data-log-next|previous|follow|copy].
 
+const CHUNK = 250; // lines that the browser lays out or skips together (content-visibility on each line costs more than it saves)
 const LIMIT = 20000; // older lines leave the page, never the database: the download has them all
 const VOICES = new Set(["command", "output", "error", "note"]);
 const PROMPT = { command: "$ " };
@@ -22,6 +23,7 @@ class Log {
     this.waiting = [];
     this.hits = [];
     this.hit = -1;
+    this.add(this.lines);
     this.tools = document.querySelector(`[data-log-tools="${box.id}"]`);
     this.isFollowing = !("logStill" in box.dataset);
     document.body.addEventListener("live:line", ({ detail }) => this.take(detail));
@@ -64,12 +66,25 @@ class Log {
     const last = this.lastSeq();
     const later = fresh.filter((data) => data.seq > last).map(row);
     for (const data of fresh.filter((one) => one.seq < last)) this.insert(row(data));
-    this.box.append(...later);
+    this.add(later);
     this.lines.push(...later);
     this.trim();
-    this.box.classList.toggle("is-long", this.lines.length > 1000); // the browser then lays out only what is seen
     if (this.search?.value) this.find({ still: true });
     if (this.isFollowing) this.toEnd();
+  }
+
+  /** At the end, in chunks. */
+  add(lines) {
+    for (let from = 0; from < lines.length;) {
+      if (!this.chunk || this.chunk.childElementCount >= CHUNK) {
+        this.chunk = document.createElement("div");
+        this.chunk.className = "chunk";
+        this.box.append(this.chunk);
+      }
+      const until = from + CHUNK - this.chunk.childElementCount;
+      this.chunk.append(...lines.slice(from, until));
+      from = until;
+    }
   }
 
   lastSeq() {
@@ -82,7 +97,7 @@ class Log {
     const seq = Number(line.dataset.seq);
     let place = this.lines.length;
     while (place > 0 && Number(this.lines[place - 1].dataset.seq) > seq) place -= 1;
-    this.box.insertBefore(line, this.lines[place] ?? null);
+    this.lines[place].before(line); // there is a later one, else it would have been added at the end
     this.lines.splice(place, 0, line);
   }
 
@@ -92,6 +107,7 @@ class Log {
     const gone = this.lines.splice(0, over + Math.floor(this.limit / 20));
     this.dropped = Number(gone.at(-1).dataset.seq) + 1;
     for (const line of gone) { this.seen.delete(Number(line.dataset.seq)); line.remove(); }
+    for (const chunk of this.box.querySelectorAll(".chunk:empty")) if (chunk !== this.chunk) chunk.remove();
     if (!this.early) {
       this.early = document.createElement("p");
       this.early.className = "log-missing mb-0";
