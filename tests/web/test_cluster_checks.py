@@ -1,6 +1,9 @@
 """An unsafe production start is refused by number."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +80,11 @@ def test_every_variable_that_the_settings_read_is_explained():
     read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (root / "pgpanel/settings.py").read_text()))
     explained = set(re.findall(r"^#?([A-Z_]+)=", (root / ".env.example").read_text(), re.MULTILINE))
     assert read == explained
+
+
+def test_a_first_key_can_be_made_on_a_production_machine_that_has_none():
+    environment = {"PATH": os.environ["PATH"], "PGPANEL_PRODUCTION": "1", "PGPANEL_VAR": os.environ.get("TMPDIR", "/tmp")}
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "manage.py", "rotate_encryption", "--print-key"]
+    made = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    Fernet(made.stdout.strip())
