@@ -62,7 +62,12 @@ def test_an_import_has_pages_of_its_own(ana: Visitor) -> None:
 
 def test_a_cluster_in_trouble_says_so_first(ana: Visitor) -> None:
     found = registry.cluster()
-    registry.seen(found.nodes.get(name="pg1"), is_reachable=False, error="pg1: no route to host", sample={"state": "unreachable"})
+    registry.seen(
+        found.nodes.get(name="pg1"),
+        is_reachable=False,
+        error="pg1: no route to host",
+        sample={"state": "unreachable", "is_the_primary": True},
+    )
     pg2 = {"state": "disconnected", "upstream": "pg1", "reason": "no-receiver", "replay_bytes": None, "replay_seconds": None}
     registry.seen(found.nodes.get(name="pg2"), sample=pg2)
     page = ana.go("/c/registry-prod/")

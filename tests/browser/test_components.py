@@ -123,7 +123,7 @@ def test_twenty_thousand_lines_stay_smooth_and_bounded(gallery: Visitor) -> None
     }""")
     kept = gallery.page.locator("#log [data-seq]").count()
     assert 18_000 <= kept <= 20_000, kept
-    assert spent["seconds"] < 30, spent
+    assert spent["seconds"] < 60, spent
     box = gallery.page.evaluate(
         "(() => { const l = document.getElementById('log'); return l.scrollHeight - l.scrollTop - l.clientHeight })()"
     )
