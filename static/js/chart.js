@@ -195,7 +195,7 @@ class LagChart {
   say() {
     const parts = [...this.nodes].map(([name, series]) => {
       const [seconds, bytes] = [series.seconds.at(-1), series.bytes.at(-1)];
-      const known = (value, shown) => (value === null || value === undefined ? "not known" : shown(value));
+      const known = (value, shown) => (value === null || value === undefined ? document.documentElement.dataset.unknown : shown(value));
       return `${name}: ${known(seconds, secondsShown)}, ${known(bytes, bytesShown)}`;
     });
     this.box.setAttribute("aria-label", `${this.box.dataset.label || "Replay lag now"}. ${parts.join("; ") || "No samples."}`);

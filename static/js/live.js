@@ -5,7 +5,7 @@
 const EVENTS = ["line", "steps", "progress", "status", "sample", "topology", "gone"];
 const HIDDEN_SECONDS = 30; // browsers allow six connections a host over HTTP/1.1: a tab that nobody sees gives its back
 const RETRY_SECONDS = [1, 2, 4, 8];
-const WORDS = { open: ["streaming", "live"], lost: ["catching", "reconnecting"], closed: ["unknown", "not live: reload the page"] };
+const TONES = { open: "streaming", lost: "catching", closed: "unknown" }; // the words are the mark's own data-open, data-lost, data-closed
 
 class Live {
   constructor(body) {
@@ -79,10 +79,9 @@ class Live {
   show(state) {
     this.body.dataset.live = state;
     if (!this.mark) return;
-    const [tone, word] = WORDS[state];
     this.mark.hidden = false;
-    this.mark.className = `live-mark state ${tone}`;
-    this.mark.textContent = this.mark.dataset[state] || word;
+    this.mark.className = `live-mark state ${TONES[state]}`;
+    this.mark.textContent = this.mark.dataset[state];
   }
 }
 

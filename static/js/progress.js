@@ -2,13 +2,14 @@
 import { bytesShown, secondsShown } from "./age.js";
 
 const bars = new Map();
+const words = document.documentElement.dataset; // translated
 
 export function start(bar) { bars.set(bar.dataset.progress, bar); }
 
 function sentence({ done_bytes: done, total_bytes: total, bytes_per_second: rate, eta_seconds: eta }) {
-  const parts = [total ? `${bytesShown(done)} of ${bytesShown(total)}` : bytesShown(done)];
+  const parts = [total ? words.of.replace("{done}", bytesShown(done)).replace("{total}", bytesShown(total)) : bytesShown(done)];
   if (rate) parts.push(`${bytesShown(rate)}/s`);
-  if (eta !== null && eta !== undefined) parts.push(`about ${secondsShown(eta)} left`);
+  if (eta !== null && eta !== undefined) parts.push(words.left.replace("{time}", secondsShown(eta)));
   return parts.join(" · ");
 }
 
