@@ -76,6 +76,12 @@ def facts_request_of(node: Node, **more: Any) -> FactsRequest:
     return replace(request, **more)
 
 
+def watched_from(cluster: Cluster) -> list[str]:
+    """The addresses that the panel comes from, as its hosts saw them; not those behind a jump host, which SQL cannot use."""
+    states = NodeState.objects.filter(node__cluster=cluster, node__jump_host="")
+    return sorted({address for state in states if (address := state.facts.get("seen_from", ""))})
+
+
 # -- keeping what was seen -----------------------------------------------------------------------------------------------------
 
 

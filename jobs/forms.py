@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from clusters.models import Cluster, Node, NodeState
+from clusters.services import watched_from
 from pgpanel.templatetags.show import bytes_shown
 from remote.facts import Facts, facts_from_json
 
@@ -37,9 +38,14 @@ class JobForm(forms.Form):
                 self.fields[name].choices = [(node, node) for node in self.node_names]  # type: ignore[attr-defined]
 
     @classmethod
-    def first_values(cls, cluster: Cluster) -> dict[str, Any]:  # noqa: ARG003
-        """What stands in the fields at first, by what was last seen of the nodes."""
+    def proposed(cls, cluster: Cluster) -> dict[str, Any]:  # noqa: ARG003
+        """Parameters that the panel knows better than a person: the same from the page and from the command line."""
         return {}
+
+    @classmethod
+    def first_values(cls, cluster: Cluster) -> dict[str, Any]:
+        """What stands in the fields at first, by what was last seen of the nodes."""
+        return cls.proposed(cluster)
 
     def params(self) -> dict[str, Any]:
         """The parameters as plain JSON, for `Kind.params`."""
@@ -115,11 +121,16 @@ class SetupForm(JobForm):
     )  # fmt: skip
 
     @classmethod
+    def proposed(cls, cluster: Cluster) -> dict[str, Any]:
+        return {"panel_addresses": watched_from(cluster)}
+
+    @classmethod
     def first_values(cls, cluster: Cluster) -> dict[str, Any]:
         roles = {state.node.name: state.role for state in NodeState.objects.select_related("node").filter(node__cluster=cluster)}
         names = list(cluster.nodes.values_list("name", flat=True))
         primary = next((name for name in names if roles.get(name) == "primary"), names[0] if names else "")
-        return {"primary": primary, "standbys": [name for name in names if name != primary and roles.get(name) != "standby"]}
+        standbys = [name for name in names if name != primary and roles.get(name) != "standby"]
+        return {"primary": primary, "standbys": standbys, "panel_addresses": ", ".join(watched_from(cluster))}
 
     def clean_panel_addresses(self) -> list[str]:
         return [address for address in re.split(r"[\s,]+", self.cleaned_data["panel_addresses"]) if address]

@@ -306,7 +306,11 @@ class Reach:
 
 @dataclass(frozen=True)
 class Facts:
-    """One look at one host. `clock_skew_seconds` = host minus panel, corrected by half the round trip."""
+    """One look at one host.
+
+    clock_skew_seconds: host minus panel, corrected by half the round trip.
+    seen_from: the address that the login came from, as the host sees it.
+    """
 
     hostname: str
     machine_id: str = ""
@@ -315,6 +319,7 @@ class Facts:
     kernel: str = ""
     architecture: str = ""
     boot_id: str = ""
+    seen_from: str = ""
     cpu_count: int = 0
     memory_bytes: int = 0
     addresses: tuple[str, ...] = ()

@@ -122,6 +122,7 @@ look_host() {
     row machine_id "$value"
     first_line /proc/sys/kernel/random/boot_id
     row boot_id "$value"
+    row seen_from "${SSH_CONNECTION%% *}"
     while IFS= read -r line; do
         case $line in ID=* | VERSION_ID=* | PRETTY_NAME=*) row os "$line" ;; esac
     done </etc/os-release

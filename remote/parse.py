@@ -92,6 +92,7 @@ class _Host:
             hostname=self.first("hostname"),
             machine_id=self.first("machine_id"),
             boot_id=self.first("boot_id"),
+            seen_from=self.first("seen_from"),
             os_id=os_id,
             os_version=system.get("VERSION_ID", "").strip("\"'"),
             kernel=self.first("uname"),

@@ -22,6 +22,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts.models import User
 from clusters.models import Cluster
 from jobs import engine, services
+from jobs.forms import FORMS
 from jobs.kinds import KINDS
 from jobs.models import Job, JobStep, LogLine
 from jobs.recipe import ParamsError
@@ -140,7 +141,8 @@ class Command(BaseCommand):
             )
         if options["kind"] not in KINDS:
             raise CommandError(f"no kind {options['kind']!r}; known: {', '.join(sorted(KINDS))}")
-        params = dict(_setting(text) for text in options["set"])
+        form = FORMS.get(options["kind"])
+        params = (form.proposed(cluster) if form else {}) | dict(_setting(text) for text in options["set"])
         try:
             KINDS[options["kind"]].params(params)
         except ParamsError as error:
