@@ -7,6 +7,7 @@ from jobs.kinds.scene import Scene, is_standby_of, own_file, path_of, postgres_o
 from jobs.kinds.settings import archives
 from jobs.recipe import NodeSpec, Step, World
 from remote import lsn
+from remote.command import script
 
 WRITE = "forced_write"
 
@@ -50,9 +51,11 @@ def _write(scene: Scene) -> Step:
         f"SELECT {position} || ' ' || {call.wal_file_name}({position});\n"
         f"DO $switch$ BEGIN PERFORM {call.switch_wal}(); END $switch$;\n"
     )
+    # a node that was away a moment ago is asked at once, not after the rest that `push` takes
+    ask_again = script('rm -f -- "$@"', *(own_file(primary, f"down-{spec.name}") for spec in scene.followers), user=primary.owner)
     return Step(
         key="proof.write", node=primary.name, title="Write something and finish a WAL file", note=WRITE, is_proof=True,
-        done=lambda world: noted(world) is not None, actions=lambda world: (sql_on(world, primary, sql),),
+        done=lambda world: noted(world) is not None, actions=lambda world: (ask_again, sql_on(world, primary, sql)),
         why="An idle standby looks the same as a stuck one: only a write that arrives proves the way.",
     )  # fmt: skip
 

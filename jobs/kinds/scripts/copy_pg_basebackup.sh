@@ -8,6 +8,8 @@ shift 7
 case $new in *.new-"$job") ;; *) echo "$new is not a directory of $job" >&2; exit 1 ;; esac
 if [ "$(cat "$new/pgpanel.job" 2>/dev/null)" = "$job" ]; then exit 0; fi
 
+# written to the disk below, all at once
+if "$bin/pg_basebackup" --help | grep -q -e --no-sync; then set -- --no-sync "$@"; fi
 copy() {
     find "$new" -mindepth 1 -delete # an earlier attempt of this same job
     "$bin/pg_basebackup" -D "$new" -w -P -v "$@"
@@ -28,10 +30,13 @@ done
 
 found=$(LC_ALL=C "$bin/pg_controldata" "$new" | sed -n 's/^Database system identifier: *//p')
 [ "$found" = "$identifier" ] || { echo "the copy is of another database system: $found, not $identifier" >&2; exit 1; }
+# reading it for the check while it is written to the disk: the one waits for the processor, the other for the disk
+{ sync -f "$new" 2>/dev/null || sync; } &
 if [ "$verify" = verify ]; then
     echo 'verifying the copy against its manifest'
     "$bin/pg_verifybackup" -q "$new"
 fi
+wait $!
 rm -f "$new/recovery.conf" "$new/standby.signal" "$new/recovery.signal" "$new/recovery.done"
 # from here on it can never come up as a second primary
 case $standby in
