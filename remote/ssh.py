@@ -173,7 +173,7 @@ def in_plain_words(error: Exception, access: Access, name: str, timeout_seconds:
                 f"{name}: the name {access.host} cannot be resolved", name, f"Check it: getent hosts {access.host}", "dns"
             )
         case TimeoutError():
-            return no_answer(who, name, timeout_seconds)
+            return no_answer(access, name, timeout_seconds)
         case NoValidConnectionsError():
             return not_connected(next(iter(error.errors.values())), who, name)  # type: ignore[arg-type]
         case ConnectionResetError() | BrokenPipeError():
@@ -201,10 +201,11 @@ def authentication_refused(access: Access, name: str) -> HostError:
     return AuthenticationRefused(f"{name} ({access.place}) refuses {what} of {access.user}", name, mend)
 
 
-def no_answer(who: str, name: str, timeout_seconds: float) -> HostError:
+def no_answer(access: Access, name: str, timeout_seconds: float) -> HostError:
+    where = f"nc -vz {access.host} {access.port}"
     return HostUnreachable(
-        f"{who} does not answer within {timeout_seconds:g} s", name,
-        "Is the host up, and does a firewall let the panel through? From the panel's machine: nc -vz HOST PORT", "timeout",
+        f"{name} ({access.place}) does not answer within {timeout_seconds:g} s", name,
+        f"Is the host up, and does a firewall let the panel through? From the panel's machine: {where}", "timeout",
     )  # fmt: skip
 
 
