@@ -205,6 +205,8 @@ def _tablespaces_check(scene: Scene, params: BaseBackupParams, world: World) -> 
         return line.refused(
             f"no place is given for {', '.join(unmapped)}", "say under “tablespaces” where each goes", f"{unmapped[0]}=…"
         )
+    if params.method == "rsync":
+        return line.refused("rsync copies no tablespaces", "choose pg_basebackup")
     return line.ok(", ".join(f"{old} → {new}" for old, new in params.tablespaces.items()))
 
 

@@ -60,7 +60,7 @@ def method_of(
         return "rsync", f"{target.name} has no pg_basebackup"
     if scene.version.base_backup.compresses_on_server:
         return "pg_basebackup", "it compresses on the primary and streams the WAL meanwhile"
-    is_slow = 0 < params.link_megabits <= SLOW_LINK_MEGABITS
+    is_slow = 0 < params.link_megabits <= SLOW_LINK_MEGABITS and not params.tablespaces
     if is_slow and all("rsync" in tools_on(world, spec) for spec in (source, target)):
         return (
             "rsync",

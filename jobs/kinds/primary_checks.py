@@ -135,6 +135,8 @@ def _tablespaces(scene: Scene, params: SetupParams, world: World, server: Postgr
     if unmapped:
         mend = "say under “tablespaces” where each goes"
         return line.refused(f"no place on the standbys is given for {', '.join(unmapped)}", mend, f"{unmapped[0]}={unmapped[0]}")
+    if params.method == "rsync":
+        return line.refused("rsync copies no tablespaces", "choose pg_basebackup")
     moved = [old for old, new in params.tablespaces.items() if old != new]
     if moved and not scene.version.base_backup.maps_tablespaces:
         mend = "give the same directory on the standbys"

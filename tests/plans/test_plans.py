@@ -36,10 +36,10 @@ def script_names() -> dict[str, str]:
 
 
 def facts_named(name: str, changes: dict[str, Any]) -> Facts:
-    """`changes`: a path into the JSON, such as "mounts.0.free_bytes", and what stands there instead."""
+    """`changes`: a path into the JSON, its parts between `::`, such as "mounts::0::free_bytes", and what stands there instead."""
     data = json.loads((HERE / "facts" / f"{name}.json").read_text())
     for path, value in changes.items():
-        *parents, last = path.split("/")
+        *parents, last = path.split("::")
         found: Any = data
         for part in parents:
             found = found[int(part)] if isinstance(found, list) else found[part]
