@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from django import template
 from django.utils import timezone
-from django.utils.translation import gettext, pgettext
+from django.utils.translation import gettext, gettext_lazy, pgettext
 
 register = template.Library()
 
@@ -20,6 +20,14 @@ TONES = {
     "stalled": "stalled lost drifted",
     "broken": "broken failed errored error refused disconnected unreachable down stopped no not-writable",
 }
+WORDS = {
+    "primary": gettext_lazy("primary"), "standby": gettext_lazy("standby"), "unknown": gettext_lazy("unknown"),
+    "streaming": gettext_lazy("streaming"), "idle": gettext_lazy("idle"), "catching-up": gettext_lazy("catching up"),
+    "stalled": gettext_lazy("stalled"), "disconnected": gettext_lazy("disconnected"), "stale": gettext_lazy("stale"),
+    "unreachable": gettext_lazy("unreachable"), "stopped": gettext_lazy("stopped"), "broken": gettext_lazy("broken"),
+    "ok": gettext_lazy("ok"), "warning": gettext_lazy("warning"), "refused": gettext_lazy("refused"),
+}  # fmt: skip
+"""The states that templates name by their key; others bring their own word."""
 TONE_OF = {word: tone for tone, words in TONES.items() for word in words.split()}
 
 
@@ -97,6 +105,12 @@ def tone(state: str | None) -> str:
     """The CSS class (shape and colour) of a state's word; a word that is not known here is "unknown", never green."""
     word = str(state or "").strip().lower().replace(", ", "-").replace(" ", "-").replace("_", "-")
     return word if word in TONES else TONE_OF.get(word, "unknown")
+
+
+@register.filter
+def state_word(state: str | None) -> str:
+    """A state's key as a person reads it: catching-up → catching up."""
+    return str(WORDS.get(str(state), str(state or "").replace("-", " ").replace("_", " "))) or gettext("unknown")
 
 
 @register.filter

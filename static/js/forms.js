@@ -1,17 +1,23 @@
 // Small manners of pages: a form is sent once, rows are added, lines are copied, menus close, messages go away.
 
+const AGAIN_SECONDS = 15;
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.method !== "post" || form.hasAttribute("data-again") || event.defaultPrevented) return;
   if (form.dataset.sent) { event.preventDefault(); return; }
   form.dataset.sent = "yes";
   event.submitter?.setAttribute("aria-busy", "true");
+  setTimeout(() => again(form), AGAIN_SECONDS * 1000); // no answer came, the page still stands: a person may try once more
 });
+
+function again(form) {
+  delete form.dataset.sent;
+  for (const button of form.querySelectorAll("[aria-busy=true]")) button.removeAttribute("aria-busy");
+}
+
 // a page that comes back from the browser's cache may be sent again
-addEventListener("pageshow", () => {
-  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
-  for (const button of document.querySelectorAll("[aria-busy=true]")) button.removeAttribute("aria-busy");
-});
+addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach(again));
 
 /** <button data-add-row="hosts"> clones <template id="hosts-row"> into #hosts-rows and counts the formset's TOTAL_FORMS up. */
 function addRow(prefix) {

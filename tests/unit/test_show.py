@@ -102,3 +102,9 @@ def test_an_outcome_has_one_sentence_to_say_big() -> None:
     assert show.first_line("pg3 streams.\nAll is well.\n") == "pg3 streams."
     assert show.other_lines("pg3 streams.\nAll is well.\n") == "All is well."
     assert show.other_lines("pg3 streams.") == ""
+
+
+def test_a_states_key_is_shown_as_words() -> None:
+    assert show.state_word("catching-up") == "catching up"
+    assert show.state_word("second-primary") == "second primary"
+    assert show.state_word("") == show.state_word(None) == "unknown"
