@@ -223,7 +223,8 @@ def _prepare_step(scene: Scene, settings: SetupParams, copy: Copy) -> Step:
         is_there = path_of(world, target, copy.directory).kind == "directory" or marker_at(world, target, place) == scene.brief.job
         return is_there and path_of(world, target, directory).kind == "directory" and has_files(world, files, target)
 
-    made = on_host("make_directories.sh", target.owner, directory, copy.directory, user="root")
+    spaces = tuple((copy.tablespaces or {}).values())
+    made = on_host("make_directories.sh", target.owner, directory, copy.directory, *spaces, user="root")
     return Step(
         key=f"node.prepare#{target.name}", node=target.name, title="Make the directory for the copy", done=done,
         actions=lambda world: (as_permitted(world, target, made), *files),

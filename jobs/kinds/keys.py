@@ -23,7 +23,9 @@ def _prepare(scene: Scene, params: SetupParams, spec: NodeSpec) -> Step:
     authorized = _authorized_file(scene, spec)
 
     def done(world: World) -> bool:
-        has_directory = path_of(world, spec, own_directory(spec)).kind == "directory" and _has_room_for_copy(scene, world, spec)
+        has_directory = path_of(world, spec, own_directory(spec)).kind == "directory" and _has_room_for_copy(
+            scene, params, world, spec
+        )
         return (
             has_directory
             and has_files(world, files, spec)
@@ -31,7 +33,7 @@ def _prepare(scene: Scene, params: SetupParams, spec: NodeSpec) -> Step:
         )
 
     def actions(world: World) -> Sequence[Action]:
-        new = [scene.new_directory(spec)] if is_new(scene, world, spec) else []
+        new = [scene.new_directory(spec), *params.tablespaces.values()] if is_new(scene, world, spec) else []
         user = "root" if world.facts(spec.name).can_become_root else spec.owner
         made = on_host("make_directories.sh", spec.owner, own_directory(spec), *new, user=user)
         return (made, *files, *(_authorize(scene, spec, authorized) if params.archive else ()))
@@ -44,10 +46,10 @@ def _prepare(scene: Scene, params: SetupParams, spec: NodeSpec) -> Step:
     )  # fmt: skip
 
 
-def _has_room_for_copy(scene: Scene, world: World, spec: NodeSpec) -> bool:
+def _has_room_for_copy(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> bool:
     if not is_new(scene, world, spec) or is_in_place(scene, world, spec):
         return True
-    return path_of(world, spec, scene.new_directory(spec)).kind == "directory"
+    return all(path_of(world, spec, path).kind == "directory" for path in (scene.new_directory(spec), *params.tablespaces.values()))
 
 
 def own_files(scene: Scene, params: SetupParams, spec: NodeSpec) -> tuple[WriteFile, ...]:

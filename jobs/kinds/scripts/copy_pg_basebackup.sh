@@ -10,21 +10,23 @@ if [ "$(cat "$new/pgpanel.job" 2>/dev/null)" = "$job" ]; then exit 0; fi
 
 # written to the disk below, all at once
 if "$bin/pg_basebackup" --help | grep -q -e --no-sync; then set -- --no-sync "$@"; fi
-copy() {
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+copy() { # what it says is kept too, to tell why it failed
     find "$new" -mindepth 1 -delete # an earlier attempt of this same job
-    "$bin/pg_basebackup" -D "$new" -w -P -v "$@"
+    code=$({ { { "$bin/pg_basebackup" -D "$new" -w -P -v "$@" 2>&1 3>&- 4>&-; echo $? >&3; } | tee "$said" >&4; } 3>&1; } 4>&2)
+    [ "$code" = 0 ]
 }
 
 is_copied=no
 for compression in $compressions; do
     if [ "$compression" = none ]; then
-        if copy "$@"; then is_copied=yes; break; fi
-    elif copy --compress="server-$compression" "$@"; then
-        is_copied=yes
+        if copy "$@"; then is_copied=yes; fi
         break
     fi
-    # pg_basebackup leaves nothing behind when it fails: only a build without this compression fails at once and may be asked again
-    echo "compression $compression: pg_basebackup failed" >&2
+    if copy --compress="server-$compression" "$@"; then is_copied=yes; break; fi
+    # only a build without this compression is asked again, for another
+    grep -q -i -e 'compress' "$said" && ! grep -q 'start point' "$said" || break
 done
 [ $is_copied = yes ]
 
