@@ -28,7 +28,8 @@ def test_the_fleet_puts_trouble_first(ana: Visitor) -> None:
 def test_a_cluster_page(ana: Visitor) -> None:
     registry.samples(registry.cluster())
     page = ana.go("/c/registry-prod/")
-    page.wait_for_timeout(1200)
+    page.locator("[data-lag-chart] canvas").first.wait_for()
+    assert page.locator(".page-state .state").first.inner_text() == "catching up"
     ana.look("cluster")
 
 
