@@ -59,6 +59,7 @@ class Panel:
             [sys.executable, "manage.py", *arguments],
             cwd=REPOSITORY, env=self.environment, stdin=subprocess.DEVNULL, text=True, check=False, timeout=timeout_seconds,
             stdout=subprocess.PIPE if capture else None,
+            start_new_session=True,  # Ctrl-C is the demo's: it ends this too, without a traceback of its own
         )  # fmt: skip
         if done.returncode != 0:
             raise LabError(f"manage.py {' '.join(arguments[:3])} ended with {done.returncode}; logs are in {self.var / 'log'}")
@@ -83,15 +84,15 @@ def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, _as_interrupt)
     clock, began = Clock([]), time.monotonic()
-    panel = fresh_panel(options.port)
     processes: subprocess.Popen[bytes] | None = None
     lab: Lab | None = None
     try:
+        panel = fresh_panel(options.port, options.name)
         print("pgpanel's demo: three hosts and the panel", flush=True)
         panel.manage("migrate", "--verbosity", "0")
         processes = start(panel)
         with clock.part("three hosts, a registry with writes"):
-            lab = Lab("demo", backend=options.backend)
+            lab = Lab(options.name, backend=options.backend)
             _make_hosts(lab, options)
         if lab.backend == "processes":
             print("  (namespaces are refused here: the hosts are plain processes; they cannot be cut or split from each other)")
@@ -125,6 +126,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--postgres", default="15", help="major of the hosts' PostgreSQL, or an installation prefix (15)")
     parser.add_argument("--layout", default="debian", help="debian, cocca or custom")
     parser.add_argument("--rows", type=int, default=20_000, help="domains in the registry")
+    parser.add_argument("--name", default="demo", help="of its lab and its directory in var/: another for a second demo (demo)")
     parser.add_argument("--port", type=int, default=8000, help="of the panel; the next free one is taken")
     parser.add_argument("--backend", default="auto", help="auto, namespaces or processes")
     return parser.parse_args()
@@ -135,11 +137,22 @@ def _as_interrupt(*_: object) -> None:
 
 
 def fresh_panel(port: int, name: str = "demo") -> Panel:
+    """An empty directory for a new panel; LabError when one still runs there."""
     var = REPOSITORY / "var" / name
+    if _runs_in(var):
+        raise LabError(f"one runs already, in {var}. For a second one beside it: --name second")
     shutil.rmtree(var, ignore_errors=True)
     var.mkdir(parents=True)
     (var / "redis.port").write_text(str(_free_port(0)))
     return Panel(var, _free_port(port))
+
+
+def _runs_in(var: Path) -> bool:
+    pid_file = var / "supervisord.pid"
+    try:
+        return b"supervisord" in Path(f"/proc/{int(pid_file.read_text())}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return False
 
 
 def _free_port(wanted: int) -> int:
@@ -256,13 +269,14 @@ def _prove(primary: Host, standby: Host) -> bool:
 
 def _welcome(panel: Panel, lab: Lab) -> None:
     third = lab["h3"]
+    which = "" if lab.name == "demo" else f" --name {lab.name}"
     print(f"""
 The panel:       {panel.url}
 Log in as:       admin   {(panel.var / "password").read_text().strip()}
 Yours to click:  a third host waits at {third.ip}, SSH port {third.ssh_port}. On the page of cluster {CLUSTER}: “Add a standby”.
-                 Reach it by a key that the panel makes (paste its line with `python -m lab ssh h3`), or once as
+                 Reach it by a key that the panel makes (paste its line with `python -m lab ssh{which} h3`), or once as
                  ops with the password {lab.keys.password}
-Break things:    python -m lab kill h1 | cut h2 | pause h2 | ls          Logs: {panel.var / "log"}
+Break things:    python -m lab kill{which} h1 | cut h2 | pause h2 | ls          Logs: {panel.var / "log"}
 Ctrl-C ends the panel and the hosts.""", flush=True)  # fmt: skip
 
 
