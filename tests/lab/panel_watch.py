@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 from pathlib import Path
@@ -58,28 +59,30 @@ class CommandLines(Watch):
 class RedisTalk(Watch):
     """Everything that is said to a Redis (MONITOR), whenever it is there."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, port: int) -> None:
         super().__init__()
-        self.url, self.said = url, []
-
-    said: list[str]
+        self._port, self.said = port, b""
 
     def _run(self) -> None:
         while not self.is_over.wait(0.1):
-            with contextlib.suppress(redis.RedisError, OSError), redis.Redis.from_url(self.url, socket_timeout=1) as client:
-                self._listen(client)
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1) as connection:
+                connection.settimeout(0.5)
+                connection.sendall(b"MONITOR\r\n")
+                self._listen(connection)
 
-    def _listen(self, client: redis.Redis) -> None:
-        with client.monitor() as monitor:
-            while not self.is_over.is_set():
-                try:
-                    self.said.append(str(monitor.next_command()["command"]))
-                except redis.TimeoutError:
-                    continue
+    def _listen(self, connection: socket.socket) -> None:
+        while not self.is_over.is_set():
+            try:
+                heard = connection.recv(1 << 16)
+            except TimeoutError:
+                continue
+            if not heard:
+                return
+            self.said += heard
 
     def kept(self) -> bytes:
         """What lies in it now."""
-        with redis.Redis.from_url(self.url) as client:
+        with redis.Redis(port=self._port) as client:
             return b"\n".join(key + b" " + (client.dump(key) or b"") for key in client.scan_iter())
 
 
