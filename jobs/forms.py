@@ -157,6 +157,12 @@ class BaseBackupForm(JobForm):
         help_text=gettext_lazy("One per line: /old/place = /new/place"),
     )  # fmt: skip
 
+    @classmethod
+    def first_values(cls, cluster: Cluster) -> dict[str, Any]:
+        """From the primary to the first node that is not the primary."""
+        source = SetupForm.first_values(cluster)["primary"]
+        return {"source": source, "target": cluster.nodes.exclude(name=source).values_list("name", flat=True).first()}
+
 
 FORMS: dict[str, type[JobForm]] = {"setup": SetupForm, "add_standby": SetupForm, "base_backup": BaseBackupForm}
 

@@ -29,7 +29,8 @@ def test_the_settings_of_a_set_up(ana: Visitor) -> None:
 
 def test_the_settings_of_a_base_backup(ana: Visitor) -> None:
     registry.cluster()
-    ana.go("/jobs/new/base_backup/?cluster=registry-prod")
+    page = ana.go("/jobs/new/base_backup/?cluster=registry-prod")
+    assert (page.get_by_label("Copy from").input_value(), page.get_by_label("Copy to").input_value()) == ("pg1", "pg2")
     ana.look("backup-settings")
 
 

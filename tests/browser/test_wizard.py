@@ -105,3 +105,19 @@ def test_it_reads_without_scripts(ana: Visitor, chromium: Any, context: Any) -> 
     assert page.get_by_label("SSH address").count() == 4
     assert not page.get_by_role("button", name="Copy").first.is_visible()
     plain.close()
+
+
+def test_the_first_page_is_filled_and_sent_by_keyboard_alone(hosts_page: Visitor) -> None:
+    page = hosts_page.page
+    wanted = {"cluster_name": "registry-prod", "hosts-0-ssh_host": "127.0.0.1", "hosts-1-ssh_host": "127.0.0.2"}
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        name = page.evaluate("document.activeElement.name || ''")
+        if name in wanted:
+            page.keyboard.type(wanted.pop(name))
+        if not wanted:
+            break
+    assert not wanted, f"Tab never came to {wanted}"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/found/")
+    assert page.get_by_role("status").filter(has_text="Looking").is_visible()
