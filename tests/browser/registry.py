@@ -112,16 +112,18 @@ def sample(name: str) -> dict[str, Any]:
 
 
 def samples(of: Any, seconds: int = 60) -> None:
+    """A minute in which pg3 falls behind and comes back, to where its present sample is."""
     from monitor.models import Sample
 
     now = timezone.now()
     for node in of.nodes.exclude(name="pg1"):
-        Sample.objects.bulk_create(
-            Sample(node=node, at=now - timedelta(seconds=seconds - i), state="streaming", primary_lsn=PRIMARY_LSN,
-                   write_bytes=0, flush_bytes=0, replay_bytes=0 if node.name == "pg2" else max(0, (i - 20) * 500_000),
-                   replay_seconds=0.004 if node.name == "pg2" else max(0.0, (i - 20) * 0.09))
-            for i in range(seconds)
-        )  # fmt: skip
+        for i in range(seconds):
+            lag_seconds = 0.004 if node.name == "pg2" else max(0.2, min((i - 20) * 0.45, 8.1 - (i - 38) * 0.238))
+            lag_bytes = 0 if node.name == "pg2" else int(lag_seconds * 6_200_000)
+            Sample.objects.create(
+                node=node, at=now - timedelta(seconds=seconds - 1 - i), state="streaming", primary_lsn=PRIMARY_LSN, write_bytes=0,
+                flush_bytes=0, replay_bytes=lag_bytes, replay_seconds=lag_seconds,
+            )  # fmt: skip
 
 
 STEPS = (
