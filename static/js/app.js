@@ -25,3 +25,10 @@ export function start(root) {
 
 start(document).then(listen); // not before: an event that nobody hears would be lost
 document.addEventListener("htmx:load", (event) => start(event.target));
+
+// whoever is signed out meanwhile gets the door, not a door inside a card
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (!new URL(event.detail.xhr.responseURL, location.href).pathname.startsWith("/accounts/")) return;
+  event.detail.shouldSwap = false;
+  location.reload();
+});

@@ -74,7 +74,7 @@ class LagChart {
     const url = new URL(this.box.dataset.url, location.href);
     url.searchParams.set("seconds", String(asked));
     const answer = await fetch(url, { headers: { Accept: "application/json" } }).catch(() => null);
-    if (!answer?.ok || asked !== this.window) return;
+    if (!answer?.ok || answer.redirected || asked !== this.window) return;
     const data = await answer.json();
     this.at = data.at.map(epoch);
     this.nodes = new Map(Object.entries(data.nodes).map(([name, one]) => [name, { bytes: [...one.bytes], seconds: [...one.seconds] }]));

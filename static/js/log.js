@@ -23,6 +23,7 @@ class Log {
     this.waiting = [];
     this.hits = [];
     this.hit = -1;
+    this.early = box.querySelector(".log-missing");
     this.add(this.lines);
     this.tools = document.querySelector(`[data-log-tools="${box.id}"]`);
     this.isFollowing = !("logStill" in box.dataset);

@@ -94,3 +94,13 @@ def test_a_new_cluster_is_not_yet_watched(ana: Visitor) -> None:
     page = ana.go("/c/registry-prod/")
     page.wait_for_timeout(1200)
     ana.look("cluster-unseen")
+
+
+def test_whoever_was_signed_out_meanwhile_gets_the_door(ana: Visitor) -> None:
+    registry.cluster()
+    page = ana.go("/c/registry-prod/")
+    page.locator(".topology").first.wait_for(state="attached")
+    page.context.clear_cookies()
+    ana.expected.append("EventSource's response")
+    page.evaluate("document.body.dispatchEvent(new CustomEvent('live:topology', {detail: {}}))")
+    page.wait_for_url("**/accounts/login/**")

@@ -170,6 +170,8 @@ def run(visitor: Visitor, standby: str) -> None:
     page.locator("#log [data-seq]").nth(3).wait_for()
     assert page.locator("#job-state .is-succeeded").count() == 0, "lines are there while it runs"
     page.locator("#job-state .is-succeeded").wait_for(timeout=180_000)
+    page.locator("#job-steps .verdict").get_by_text("Done").wait_for()
+    assert page.get_by_text("Cancel…").count() == 0
     assert page.locator(".steps-list .failed").count() == 0
 
 

@@ -125,6 +125,16 @@ def test_a_step_that_ends_is_ticked_without_a_reload(ana: Visitor) -> None:
     assert page.get_by_role("button", name="Stop: Set up standby").is_visible(), "what a person opened stays open"
 
 
+def test_a_long_log_begins_with_its_last_lines_and_says_where_the_others_are(ana: Visitor) -> None:
+    job = registry.job(registry.cluster(), "succeeded", operator(), lines=2500)
+    page = ana.go(f"/jobs/{job.pk}/")
+    assert seqs(ana) == list(range(501, 2501))
+    assert page.locator("#log").get_by_text("Earlier lines are in the download.").count() == 1
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert len(download.value.path().read_text().splitlines()) == 2500
+
+
 def test_a_job_reads_without_scripts(ana: Visitor, chromium: Any, context: Any) -> None:
     job = registry.job(registry.cluster(), "failed", operator())
     plain = chromium.new_context(java_script_enabled=False, storage_state=context.storage_state())
