@@ -135,6 +135,28 @@ def test_a_long_log_begins_with_its_last_lines_and_says_where_the_others_are(ana
     assert len(download.value.path().read_text().splitlines()) == 2500
 
 
+def test_the_last_of_a_burst_of_events_is_what_stays_on_the_page(ana: Visitor) -> None:
+    from pgpanel import live
+
+    job = registry.job(registry.cluster(), "running", operator())
+    page = ana.go(f"/jobs/{job.pk}/")
+    page.locator("body[data-live=open]").wait_for()
+
+    def slowly(route: Any) -> None:
+        """The job ends while the answer about its steps is on its way."""
+        answer = route.fetch()
+        job.steps.filter(status__in=("running", "todo")).update(status="done")
+        type(job).objects.filter(pk=job.pk).update(status="succeeded", outcome="Done: all of it")
+        live.publish(f"job:{job.pk}", "status", {"status": "succeeded"})
+        page.locator("#job-state .is-succeeded").wait_for()
+        route.fulfill(response=answer)
+
+    page.route("**/?part=steps", slowly, times=1)
+    live.publish(f"job:{job.pk}", "steps", {})
+    page.locator("#job-steps .verdict").get_by_text("Done: all of it").wait_for()
+    assert page.get_by_text("Cancel…").count() == 0
+
+
 def test_a_job_reads_without_scripts(ana: Visitor, chromium: Any, context: Any) -> None:
     job = registry.job(registry.cluster(), "failed", operator())
     plain = chromium.new_context(java_script_enabled=False, storage_state=context.storage_state())
