@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
-from remote.command import Action, Secret, WriteFile, text_shown
+from remote.command import Action, Secret, WriteFile, accounts, shown_lines, text_shown
 from remote.facts import Facts, FactsRequest, Postgres, Unreachable
 
 Level = Literal["ok", "warning", "refused"]
@@ -134,7 +134,7 @@ class Step:
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A step as shown, stored and hashed."""
+    """A step as shown, stored and hashed. accounts: whom each of `shown` runs as ("" = whoever logs in)."""
 
     key: str
     node: str
@@ -145,6 +145,12 @@ class PlannedStep:
     diffs: tuple[tuple[str, str], ...]
     destroys: str = ""
     restarts: str = ""
+    accounts: tuple[str, ...] = ()
+
+    @property
+    def commands(self) -> tuple[tuple[str, str], ...]:
+        """(account, command as shown)."""
+        return tuple(zip(self.accounts, self.shown, strict=True))
 
 
 @dataclass(frozen=True)
@@ -223,7 +229,7 @@ def planned(step: Step, world: World) -> PlannedStep:
     diffs = tuple((action.path, file_diff(action, world.facts(step.node))) for action in actions if isinstance(action, WriteFile))
     return PlannedStep(
         key=step.key, node=step.node, title=step.title, why=step.why, is_needed=is_needed,
-        shown=tuple(action.shown for action in actions), diffs=diffs,
+        shown=shown_lines(actions), accounts=accounts(actions), diffs=diffs,
         destroys=step.destroys if is_needed else "", restarts=step.restarts if is_needed else "",
     )  # fmt: skip
 

@@ -45,8 +45,9 @@ def _step(number: int, step: PlannedStep, node: Node | None) -> str:
     if node:
         said.append(f"#    ssh -p {node.ssh_port} {shlex.quote(f'{node.ssh_user}@{node.ssh_host}')}")
     diffs = dict(step.diffs)
-    for text in step.shown:
+    for account, text in step.commands:
         written = re.fullmatch(r"write (\S.*) \([^()]*\)", text)
+        said += [f"#    as {account}"] if account else []
         said.append(_commented(f"{text}\n{diffs.get(written[1], '')}") if written else text)
     return "\n".join([*said, ""])
 

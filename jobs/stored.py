@@ -28,7 +28,7 @@ def plan_from_json(data: Mapping[str, Any]) -> Plan:
 
 def _step(data: Mapping[str, Any]) -> PlannedStep:
     diffs = tuple((path, diff) for path, diff in data["diffs"])
-    return PlannedStep(**{**data, "shown": tuple(data["shown"]), "diffs": diffs})
+    return PlannedStep(**{**data, "shown": tuple(data["shown"]), "accounts": tuple(data["accounts"]), "diffs": diffs})
 
 
 def moved(confirmed: Plan, now: Plan) -> list[str]:
@@ -59,7 +59,7 @@ def _step_moved(before: PlannedStep, after: PlannedStep) -> list[str]:
     about = f"{after.node}: “{after.title}”"
     if before.is_needed != after.is_needed:
         return [f"{about} {'now has something to do' if after.is_needed else 'has nothing left to do'}"]
-    if before.shown != after.shown:
+    if before.commands != after.commands:
         return [f"{about} would run other commands"]
     if before.diffs != after.diffs:
         return [f"{about} would change its files differently: they were edited since"]

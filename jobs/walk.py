@@ -16,7 +16,7 @@ from jobs.redaction import Redactor
 from jobs.sight import MOST_AT_ONCE, Sight
 from jobs.stored import identities_moved, moved
 from pgpanel import live
-from remote.command import Command, shown_lines
+from remote.command import Command, accounts, shown_lines
 from remote.errors import HostError, LockHeld
 from remote.facts import Unreachable
 from remote.host import Host
@@ -97,8 +97,9 @@ class Walk:
             raise Drift(["the list of steps is not the one that was confirmed"])
         for step in steps:
             if rows[step.key].attempt == 0 and not step.done(world):
-                shown = self._shown(planned(step, world).shown)
-                if self._confirmed(step).is_needed and shown and shown != self._confirmed(step).shown:
+                now, shown = planned(step, world), self._confirmed(step)
+                is_same = self._shown(now.shown) == shown.shown and now.accounts == shown.accounts
+                if shown.is_needed and now.shown and not is_same:
                     changes.append(f"{step.node}: “{step.title}” would run other commands")
         if changes:
             raise Drift(changes)
@@ -166,7 +167,7 @@ class Walk:
 
     def _run(self, step: Step, row: JobStep, confirmed: PlannedStep, world: World) -> None:
         actions = step.actions(world)
-        if self._shown(shown_lines(actions)) != confirmed.shown:
+        if self._shown(shown_lines(actions)) != confirmed.shown or accounts(actions) != confirmed.accounts:
             raise Drift([f"{step.node}: “{step.title}” would run other commands than those that were confirmed"])
         if row.status != Status.RUNNING:  # else: taken over from a worker that fell silent in the middle of it
             self._mark(

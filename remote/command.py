@@ -186,3 +186,9 @@ Action = Command | WriteFile | Detached
 
 def shown_lines(actions: Sequence[Action]) -> tuple[str, ...]:
     return tuple(action.shown for action in actions)
+
+
+def accounts(actions: Sequence[Action]) -> tuple[str, ...]:
+    """The account that each runs as; "" for whoever logs in, and for a file, whose shown face names its owner."""
+    commands = [action.command if isinstance(action, Detached) else action for action in actions]
+    return tuple(command.user if isinstance(command, Command) else "" for command in commands)

@@ -179,7 +179,8 @@ def plan(is_refused: bool = False) -> Any:
                     (COPY,) if "copy" in key else ("systemctl restart postgresql@15-main",) if "settings" in key else (),
                     ((CONF, DIFF),) if "settings" in key else (),
                     destroys="moves /var/lib/postgresql/15/main (31 MB) aside" if "copy" in key else "",
-                    restarts="pg1" if "settings" in key else "")
+                    restarts="pg1" if "settings" in key else "",
+                    accounts=("postgres",) if "copy" in key else ("root",) if "settings" in key else ())
         for key, node, title in STEPS
     ]  # fmt: skip
     title, summary = "Set up standby pg3 from pg1", "pg3 becomes a standby of pg1. 214 GB are copied by pg_basebackup."
