@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from django.utils import timezone
 
 from jobs.claim import Claim
-from jobs.log import JobLog, Lines
+from jobs.log import JobLog, Lines, told
 from jobs.models import JobStep
 from jobs.sight import Hosts
 from pgpanel import live
@@ -101,7 +101,7 @@ class Actor:
         return "exit_code" in known and known.get("attempt") != step.attempt
 
     def _at_once(self, step: JobStep, action: Command | WriteFile) -> str:
-        self.say("command", action.shown, step)
+        self.say("command", told(action.shown), step)
         return self.when_free(step.node, lambda host: self._sent(host, action, step))
 
     def _sent(self, host: Host, action: Command | WriteFile, step: JobStep) -> str:
@@ -133,7 +133,7 @@ class Actor:
             self.patiently(step, lambda host: host.forget_detached(name, user))
             known = {}
         if not known:
-            self.say("command", detached.shown, step)
+            self.say("command", told(detached.shown), step)
             self.claim.note_detached(step.key, name, afresh=True, user=user, attempt=step.attempt, offset=0)
         else:
             self.say("note", "following the command that was started on the host before", step)

@@ -20,6 +20,7 @@ from typing import Any
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from jobs.claim import Claim
 from jobs.models import Job, LogLine
@@ -30,6 +31,7 @@ from remote.command import Secret
 GATHER_SECONDS = 0.05
 BATCH_LINES = 400
 QUEUE_LINES = 10_000
+LINES_TOLD = 8
 LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -158,6 +160,17 @@ def store(claim: Claim, lines: list[Line], marks: list[ReadTo]) -> list[LogLine]
     for mark in {(mark.step, mark.name): mark for mark in marks}.values():
         claim.note_detached(mark.step, mark.name, offset=mark.offset)
     return rows
+
+
+def told(shown: str) -> str:
+    """A command as the log tells it: a long script by its first sentence and what it is given (plan and runbook have it whole)."""
+    lines = shown.splitlines()
+    if len(lines) <= LINES_TOLD:
+        return shown
+    sentence = next((line for line in lines if line.startswith("# ")), "")
+    given = next((line for line in lines if line.startswith("set -- ")), "" if sentence else lines[0])
+    rest = _("… %(count)d lines: the plan shows them") % {"count": len(lines)}
+    return "\n".join(line for line in (sentence, given, rest) if line)
 
 
 def line_data(line: LogLine) -> dict[str, Any]:
