@@ -141,6 +141,7 @@ def test_the_last_of_a_burst_of_events_is_what_stays_on_the_page(ana: Visitor) -
     job = registry.job(registry.cluster(), "running", operator())
     page = ana.go(f"/jobs/{job.pk}/")
     page.locator("body[data-live=open]").wait_for()
+    page.wait_for_timeout(500)  # what the stream sends at its beginning
 
     def slowly(route: Any) -> None:
         """The job ends while the answer about its steps is on its way."""
@@ -153,7 +154,7 @@ def test_the_last_of_a_burst_of_events_is_what_stays_on_the_page(ana: Visitor) -
 
     page.route("**/?part=steps", slowly, times=1)
     live.publish(f"job:{job.pk}", "steps", {})
-    page.locator("#job-steps .verdict").get_by_text("Done: all of it").wait_for()
+    page.locator("#job-steps .verdict").get_by_text("Done: all of it").wait_for(timeout=1500)
     assert page.get_by_text("Cancel…").count() == 0
 
 
