@@ -79,7 +79,7 @@ def test_lines_arrive_as_they_are_written(ana: Visitor) -> None:
 
 def test_no_line_is_lost_or_doubled_when_the_connection_breaks(ana: Visitor, context: Any) -> None:
     job = registry.job(registry.cluster(), "running", operator(), lines=5)
-    ana.expected.append("ERR_INTERNET_DISCONNECTED")
+    ana.expected += ["ERR_INTERNET_DISCONNECTED", "htmx:sendError", "htmx:afterRequest"]
     page = ana.go(f"/jobs/{job.pk}/")
     page.locator("body[data-live=open]").wait_for()
     registry.line(job, "before")
