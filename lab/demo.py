@@ -124,7 +124,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo ARGS='…'", description=__doc__)
     parser.add_argument("--exit", action="store_true", help="prove that it streams, take all down, exit 0 if it does")
     parser.add_argument("--postgres", default="15", help="major of the hosts' PostgreSQL, or an installation prefix (15)")
-    parser.add_argument("--layout", default="debian", help="debian, cocca or custom")
+    parser.add_argument("--layout", help="debian, cocca or custom (debian; custom where hosts are plain processes)")
     parser.add_argument("--rows", type=int, default=20_000, help="domains in the registry")
     parser.add_argument("--name", default="demo", help="of its lab and its directory in var/: another for a second demo (demo)")
     parser.add_argument("--port", type=int, default=8000, help="of the panel; the next free one is taken")
@@ -190,7 +190,8 @@ def stop(processes: subprocess.Popen[bytes] | None) -> None:
 
 def _make_hosts(lab: Lab, options: argparse.Namespace) -> None:
     """h1 with the registry and its clients; h2 and h3 with PostgreSQL's programs and nothing more."""
-    alike: dict[str, Any] = {"postgres": options.postgres, "layout": options.layout, "password_login": True}
+    is_real = lab.backend == "namespaces"
+    alike: dict[str, Any] = {"postgres": options.postgres, "layout": options.layout, "password_login": is_real}
 
     def bare(name: str) -> Host:
         return lab.up(name, create=False, **alike)
@@ -219,8 +220,11 @@ def add_cluster(panel: Panel, lab: Lab, cluster: str, nodes: dict[str, str]) -> 
     words: list[str] = []
     for name, host_name in nodes.items():
         host = lab[host_name]
-        given = f"name={name},ssh={host.ip},port={host.ssh_port},user=root,pg-port={host.pg_port},layout={host.layout}"
-        words += ["--node", f"{given},key-file={lab.key_path}"]
+        access = f"ssh={host.ip},port={host.ssh_port},user={host.logins[0]},key-file={lab.key_path}"
+        places = f"pg-port={host.pg_port},layout={host.layout}"
+        if host.layout == "custom":  # has no places of its own
+            places += f",data={host.data_directory},bin={host.bin_directory},owner={host.postgres_user}"
+        words += ["--node", f"name={name},{access},{places}"]
     panel.manage("cluster", "add", cluster, *words, "--primary", next(iter(nodes)), "--accept-host-keys", capture=True)
 
 
@@ -269,13 +273,13 @@ def _prove(primary: Host, standby: Host) -> bool:
 
 def _welcome(panel: Panel, lab: Lab) -> None:
     third = lab["h3"]
+    password = f",\n                 or once as ops with the password {lab.keys.password}" if lab.backend == "namespaces" else ""
     which = "" if lab.name == "demo" else f" --name {lab.name}"
     print(f"""
 The panel:       {panel.url}
 Log in as:       admin   {(panel.var / "password").read_text().strip()}
 Yours to click:  a third host waits at {third.ip}, SSH port {third.ssh_port}. On the page of cluster {CLUSTER}: “Add a standby”.
-                 Reach it by a key that the panel makes (paste its line with `python -m lab ssh{which} h3`), or once as
-                 ops with the password {lab.keys.password}
+                 Reach it by a key that the panel makes: paste its line with `python -m lab ssh{which} h3`{password}
 Break things:    python -m lab kill{which} h1 | cut h2 | pause h2 | ls          Logs: {panel.var / "log"}
 Ctrl-C ends the panel and the hosts.""", flush=True)  # fmt: skip
 
