@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from jobs.kinds import KINDS
@@ -48,10 +48,7 @@ class Room:
         paths = LAYOUTS[LAYOUT_OF[host.layout]].paths(str(host.postgres_major), overrides)
         return NodeSpec(
             name=name, ssh_host=host.ip, address=host.ip, port=host.pg_port, layout=LAYOUT_OF[host.layout],
-            data_directory=paths.data_directory, config_directory=paths.config_directory, bin_directory=paths.bin_directory,
-            wal_archive_directory=paths.wal_archive_directory, owner=paths.owner, service=paths.service,
-            start_command=paths.start_command, stop_command=paths.stop_command, restart_command=paths.restart_command, log_file=paths.log_file,
-            ssh_port=host.ssh_port, host_key=self.host_key(name),
+            ssh_port=host.ssh_port, host_key=self.host_key(name), **asdict(paths),
         )  # fmt: skip
 
     def host_key(self, name: str) -> str:
