@@ -32,6 +32,8 @@ GATHER_SECONDS = 0.05
 BATCH_LINES = 400
 QUEUE_LINES = 10_000
 LINES_TOLD = 8
+SENTENCE = re.compile(r"(?:^|^.*\bsh -c ')# (.+)$", re.MULTILINE)
+GIVEN = re.compile(r"^(?:set -- |' pgpanel )(.+)$", re.MULTILINE)
 LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -167,10 +169,9 @@ def told(shown: str) -> str:
     lines = shown.splitlines()
     if len(lines) <= LINES_TOLD:
         return shown
-    sentence = next((line for line in lines if line.startswith("# ")), "")
-    given = next((line for line in lines if line.startswith("set -- ")), "" if sentence else lines[0])
-    rest = _("… %(count)d lines: the plan shows them") % {"count": len(lines)}
-    return "\n".join(line for line in (sentence, given, rest) if line)
+    sentence, given = SENTENCE.search(shown), GIVEN.search(shown)
+    said = [f"# {sentence.group(1)}" if sentence else lines[0], f"set -- {given.group(1)}" if given else ""]
+    return "\n".join([*filter(None, said), _("… %(count)d lines in all") % {"count": len(lines)}])
 
 
 def line_data(line: LogLine) -> dict[str, Any]:

@@ -24,11 +24,13 @@ from clusters.models import Cluster
 from jobs import engine, services
 from jobs.forms import FORMS
 from jobs.kinds import KINDS
+from jobs.log import told
 from jobs.models import Job, JobStep, LogLine
-from jobs.recipe import ParamsError
+from jobs.recipe import ParamsError, PlannedStep
 from jobs.stored import plan_from_json
 
 POLL_SECONDS = 0.2
+DIFF_LINES, NEW_FILE_LINES = 60, 4
 MARKS = {"ok": "ok     ", "warning": "warning", "refused": "REFUSED"}
 VOICES = {"command": "", "output": "  ", "error": "! ", "note": "# "}
 
@@ -46,6 +48,7 @@ class Command(BaseCommand):
             planning.add_argument("kind")
             planning.add_argument("--cluster", required=True)
             planning.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="JSON, a,b,c or plain text")
+            planning.add_argument("--full", action="store_true", help="print every script and new file whole, as `job show` does")
             self._common(planning)
             if verb == "run":
                 planning.add_argument("--yes", action="store_true", help="confirm the plan without asking")
@@ -98,14 +101,14 @@ class Command(BaseCommand):
 
     def do_plan(self, **options: Any) -> None:
         job = self._planned(**options)
-        self._print(job, as_json=options["json"])
+        self._print(job, as_json=options["json"], is_full=options["full"])
         if job.status != Job.Status.PLANNED:
             raise CommandError(f"job {job.pk} is {job.status}")
 
     def do_run(self, **options: Any) -> None:
         job = self._planned(**options)
         if not options["json"]:
-            self._print_plan(job)
+            self._print_plan(job, is_full=options["full"])
         if job.status != Job.Status.PLANNED:
             raise CommandError(f"job {job.pk} is {job.status}")
         if not options["yes"] and input(f"{job.title}: do exactly this? [yes/no] ").strip() != "yes":
@@ -129,7 +132,7 @@ class Command(BaseCommand):
         self._follow(self._job(options["id"]), as_json=options["json"])
 
     def do_show(self, **options: Any) -> None:
-        self._print(self._job(options["id"]), as_json=options["json"])
+        self._print(self._job(options["id"]), as_json=options["json"], is_full=True)
 
     # -- how -------------------------------------------------------------------------------------------------------------------
 
@@ -167,19 +170,20 @@ class Command(BaseCommand):
         for line in lines_until_the_end(job):
             if not as_json:
                 host = f"{line.node:>8} " if line.node else ""
-                self.stdout.write(f"{line.at:%H:%M:%S.%f}"[:-4] + f" {host}{VOICES[line.voice]}{line.text}")
+                text = line.text.replace("\n", "\n" + " " * (12 + len(host)))
+                self.stdout.write(f"{line.at:%H:%M:%S.%f}"[:-4] + f" {host}{VOICES[line.voice]}{text}")
         job.refresh_from_db()
         self._print_end(job, as_json=as_json)
         if job.status != Job.Status.SUCCEEDED:
             raise CommandError(f"job {job.pk} {job.status}")
 
-    def _print(self, job: Job, *, as_json: bool) -> None:
+    def _print(self, job: Job, *, as_json: bool, is_full: bool) -> None:
         if as_json:
             self.stdout.write(json.dumps(job_json(job), indent=1))
         else:
-            self._print_plan(job)
+            self._print_plan(job, is_full=is_full)
 
-    def _print_plan(self, job: Job) -> None:
+    def _print_plan(self, job: Job, *, is_full: bool) -> None:
         plan = plan_from_json(job.plan)
         self.stdout.write(f"{job.title}  (job {job.pk}, {job.status})\n")
         for check in plan.checks:
@@ -194,12 +198,13 @@ class Command(BaseCommand):
             for label, text in (("destroys", step.destroys), ("restarts", step.restarts)):
                 if text:
                     self.stdout.write(f"     {label}: {text}")
-            for text in (*step.shown, *(diff for _path, diff in step.diffs)):
+            for text in _texts(step, is_full=is_full):
                 self.stdout.write("\n".join(f"       {line}" for line in text.splitlines()))
         for text in (*plan.summary, job.outcome):
             if text:
                 self.stdout.write(f"\n{text}")
-        self.stdout.write(f"\nplan {job.plan_hash}" if job.plan_hash else "")
+        whole = "" if is_full else f"   (every script and file whole: job show {job.pk})"
+        self.stdout.write(f"\nplan {job.plan_hash}{whole}" if job.plan_hash else "")
 
     def _print_end(self, job: Job, *, as_json: bool) -> None:
         if as_json:
@@ -242,6 +247,21 @@ def lines_until_the_end(job: Job) -> Iterator[LogLine]:
         if not is_active:
             return
         time.sleep(POLL_SECONDS)
+
+
+def _texts(step: PlannedStep, *, is_full: bool) -> list[str]:
+    """What a step runs and writes: whole, or long scripts by their first sentence and new files by their length."""
+    if is_full:
+        return [*step.shown, *(diff for _path, diff in step.diffs)]
+    return [*(told(text) for text in step.shown), *(_diff_told(path, diff) for path, diff in step.diffs)]
+
+
+def _diff_told(path: str, diff: str) -> str:
+    lines = diff.splitlines()
+    added = sum(line.startswith("+") for line in lines[3:])
+    if any(line.startswith("@@ -0,0 ") for line in lines[:3]) and added > NEW_FILE_LINES:
+        return f"{path}: a new file, {added} lines"
+    return diff if len(lines) <= DIFF_LINES else f"{path}: {len(lines)} lines of differences"
 
 
 def job_json(job: Job) -> dict[str, Any]:
