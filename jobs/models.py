@@ -95,7 +95,7 @@ class JobStep(models.Model):
         TODO = "todo", _("to do")
         RUNNING = "running", _("running")
         DONE = "done", _("done")
-        ALREADY = "already", _("already there")
+        ALREADY = "already", _("nothing to do")
         FAILED = "failed", _("failed")
         CANCELLED = "cancelled", _("cancelled")
 

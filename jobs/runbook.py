@@ -39,7 +39,7 @@ def _step(number: int, step: PlannedStep, node: Node | None) -> str:
     said += [f"#    {_comment(text)}" for text in (step.why, step.destroys and f"destroys: {step.destroys}",
                                                   step.restarts and f"restarts: {step.restarts}") if text]  # fmt: skip
     if not step.is_needed:
-        return "\n".join([*said, "#    already there when the plan was made", ""])
+        return "\n".join([*said, "#    nothing to do when the plan was made", ""])
     if not step.shown:
         return "\n".join([*said, "#    nothing to run: wait until this holds", ""])
     if node:

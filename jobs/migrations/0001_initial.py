@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                 ('key', models.CharField(max_length=100)),
                 ('node', models.CharField(max_length=39)),
                 ('title', models.CharField(max_length=200)),
-                ('status', models.CharField(choices=[('todo', 'to do'), ('running', 'running'), ('done', 'done'), ('already', 'already there'), ('failed', 'failed'), ('cancelled', 'cancelled')], default='todo', max_length=10)),
+                ('status', models.CharField(choices=[('todo', 'to do'), ('running', 'running'), ('done', 'done'), ('already', 'nothing to do'), ('failed', 'failed'), ('cancelled', 'cancelled')], default='todo', max_length=10)),
                 ('started_at', models.DateTimeField(null=True)),
                 ('ended_at', models.DateTimeField(null=True)),
                 ('progress', models.JSONField(default=dict, help_text='done_bytes, total_bytes, bytes_per_second')),

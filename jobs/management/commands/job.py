@@ -194,7 +194,7 @@ class Command(BaseCommand):
                 for mend in filter(None, (check.mend, check.mend_command)):
                     self.stdout.write(f"          {'':8} → {mend}")
         for number, step in enumerate(plan.steps, start=1):
-            self.stdout.write(f"\n{number:3}. {step.node}: {step.title}" + ("" if step.is_needed else "  (already there)"))
+            self.stdout.write(f"\n{number:3}. {step.node}: {step.title}" + ("" if step.is_needed else "  (nothing to do)"))
             for label, text in (("destroys", step.destroys), ("restarts", step.restarts)):
                 if text:
                     self.stdout.write(f"     {label}: {text}")
