@@ -119,7 +119,7 @@ def name_the_host(visitor: Visitor, number: int, host: Host) -> None:
     page = visitor.page
     page.locator(f"#id_hosts-{number}-name").fill(host.name)
     page.locator(f"#id_hosts-{number}-ssh_host").fill(host.ip)
-    page.locator(f"#id_hosts-{number}-ssh_user").fill("root")
+    page.locator(f"#id_hosts-{number}-ssh_user").fill(login_of(host))
     page.locator(f"#id_hosts-{number}-postgres_port").fill(str(host.pg_port))
     if host.ssh_port != 22:
         page.locator("details.fold", has=page.locator(f"#id_hosts-{number}-ssh_port")).locator("summary").click()
@@ -129,7 +129,12 @@ def name_the_host(visitor: Visitor, number: int, host: Host) -> None:
 def put_the_key(visitor: Visitor, hosts: list[Host]) -> None:
     line = visitor.page.get_by_label("Line to run on the hosts").inner_text()
     for host in hosts:
-        host.run(line)
+        host.run(line, user=login_of(host))
+
+
+def login_of(host: Host) -> str:
+    """Where hosts are plain processes of an ordinary user, there is no other account."""
+    return "root" if "root" in host.logins else host.logins[0]
 
 
 def hosts_are_named(visitor: Visitor, hosts: list[Host]) -> None:
