@@ -320,7 +320,7 @@ def draft_is_ready(draft: Draft) -> str:
     if not draft.hosts.exists():
         return _("No host is named yet.")
     refused = next((problem for problem in problems_of(draft) if problem.level == "refused"), None)
-    return f"{refused.name}: {refused.reason} {refused.mend}" if refused else ""
+    return findings.said(refused.name, refused.reason, refused.mend) if refused else ""
 
 
 @transaction.atomic

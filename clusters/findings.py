@@ -17,6 +17,13 @@ NOT_DISKS = ("tmpfs", "devtmpfs", "ramfs", "squashfs", "efivarfs", "iso9660")
 NOT_STANDBYS = ("pg_basebackup", "pg_receivewal", "pg_receivexlog", "barman", "pgbackrest")
 
 
+def said(name: str, *texts: str) -> str:
+    """What is wrong with a host, and its mend, in one line. The last may be a command to paste, so it gets no full stop."""
+    told = [text for text in texts if text]
+    first = "" if told and told[0].startswith((f"{name} ", f"{name}:")) else f"{name}: "
+    return first + " ".join([text if text.endswith((".", "?", "!", ":")) else f"{text}." for text in told[:-1]] + told[-1:])
+
+
 @dataclass(frozen=True)
 class Seen:
     """A host of a draft with its facts, and which of its database clusters was chosen ("" = none there yet)."""

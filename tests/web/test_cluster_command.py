@@ -106,7 +106,7 @@ def test_what_is_wrong_is_said_and_nothing_is_left_behind(hosts, words, said):
 
 def test_an_unreachable_host_stops_the_command_with_reason_and_mend(hosts, key_file):
     hosts.facts["10.0.0.2"] = Unreachable("refused", "pg2 (10.0.0.2:22) refuses the connection", "Start sshd on it.")
-    with pytest.raises(CommandError, match=r"pg2: pg2 \(10.0.0.2:22\) refuses the connection Start sshd on it."):
+    with pytest.raises(CommandError, match=r"^pg2 \(10.0.0.2:22\) refuses the connection. Start sshd on it."):
         added("add", "registry", *node("pg1", "10.0.0.1", key_file), *node("pg2", "10.0.0.2", key_file))
     assert not Cluster.objects.exists()
     assert not Credential.objects.exists()

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from clusters import dangers, drafts, services
+from clusters import dangers, drafts, findings, services
 from clusters.credentials import KeyUnreadable
 from clusters.looks import Target, line_to_paste, look_at_all
 from clusters.models import Cluster, Draft, DraftHost, Node
@@ -115,7 +115,7 @@ class Command(BaseCommand):
             for host in offered:
                 self._accept(host, accept)
         for host in draft.hosts.filter(status=DraftHost.Status.REFUSED):
-            raise CommandError(f"{host.name}: {host.error} {host.mend}")
+            raise CommandError(findings.said(host.name, host.error, host.mend))
 
     def _accept(self, host: DraftHost, accept: bool) -> None:
         where = f"{host.jump_host} (jump host)" if host.offered_by_jump else host.ssh_host
@@ -145,10 +145,10 @@ class Command(BaseCommand):
 
     def _say_findings(self, draft: Draft) -> None:
         for problem in drafts.problems_of(draft):
-            self.stdout.write(f"{problem.level}: {problem.name}: {problem.reason} {problem.mend} {problem.command}".rstrip())
+            self.stdout.write(f"{problem.level}: {findings.said(problem.name, problem.reason, problem.mend, problem.command)}")
         if draft.kind == Draft.Kind.IMPORT:
             for danger in dangers.dangers(drafts.seen_of(draft)):
-                self.stdout.write(f"{danger.level}: {danger.name}: {danger.title}. {danger.reason} {danger.mend}")
+                self.stdout.write(f"{danger.level}: {findings.said(danger.name, danger.title, danger.reason, danger.mend)}")
 
     # -- list, show, look -------------------------------------------------------------------------------------------------------
 
