@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from django.utils import timezone
@@ -109,6 +110,14 @@ class Actor:
             host.write(action)
             return ""
         return host.run(action, on_output=lambda voice, line: self.say(voice, line, step)).stdout
+
+    def diagnose(self, step: JobStep, commands: Sequence[Command]) -> None:
+        """What the host itself says about a failure; a host that says nothing more has said enough."""
+        for command in commands:
+            try:
+                self._at_once(step, replace(command, mutates=False))
+            except HostError as error:
+                self.say("error", error.message, step)
 
     def when_free(self, node: str, use: Callable[[Host], T]) -> T:
         """A command of the worker before us may still run on the host: wait for its end, never run beside it."""

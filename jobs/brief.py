@@ -17,7 +17,7 @@ ROLES = {"replication": "pgpanel_replication", "monitoring": "pgpanel_monitor"}
 
 def job_name(job: Job) -> str:
     """The job's own name on hosts and in markers."""
-    return f"job-{job.pk}"
+    return f"job-{job.pk}-{job.uuid.hex[:8]}"
 
 
 def brief_of(job: Job) -> Brief:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from jobs.act import Actor, CancelAsked, HandOver
-from jobs.brief import brief_of
+from jobs.brief import brief_of, job_name
 from jobs.claim import Claim, Superseded, claim_job, hand_over, kept_alive
 from jobs.ended import tell_end, tell_status
 from jobs.kinds import KINDS
@@ -86,7 +86,7 @@ def _run(claim: Claim, open_for: OpenFor, is_stopping: Callable[[], bool]) -> En
 def _walk(  # noqa: PLR0911 (one return per ending reads best)
     job: Job, claim: Claim, log: JobLog, hosts: Hosts, is_stopping: Callable[[], bool]
 ) -> Ending | None:
-    actor = Actor(claim, f"job-{job.pk}", hosts, log, is_stopping)
+    actor = Actor(claim, job_name(job), hosts, log, is_stopping)
     try:
         log.write("note", f"{job.title}: {'taken over' if job.handovers else 'begun'} by {claim.worker}, claim {claim.epoch}")
         brief = brief_of(job)

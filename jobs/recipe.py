@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
-from remote.command import Action, Secret, WriteFile, accounts, shown_lines, text_shown
+from remote.command import Action, Command, Secret, WriteFile, accounts, shown_lines, text_shown
 from remote.facts import Facts, FactsRequest, Postgres, Unreachable
 
 Level = Literal["ok", "warning", "refused"]
@@ -50,7 +50,7 @@ class NodeSpec:
 class Brief:
     """Everything a kind plans from besides facts: stable for the life of the job.
 
-    job: the job's own name on hosts and in markers, e.g. "job-418".
+    job: the job's own name on hosts and in markers, e.g. "job-418-3fa97c01": no other job of any panel has it.
     secrets: by purpose ("replication_password", "monitoring_password", "archive_key:pg1",
         "archive_public_key:pg1"); values never reach a plan or a log.
     """
@@ -115,6 +115,7 @@ class Step:
     note: stdout of the last action is kept under this name in `World.notes`.
     why: one sentence for the plan page.
     reads: nodes whose facts `done` looks at, besides `node`.
+    diagnosis: read-only commands whose answer tells why the step failed (the server's log, say); run only then, into the job's log.
     """
 
     key: str
@@ -130,6 +131,7 @@ class Step:
     why: str = ""
     reads: tuple[str, ...] = ()
     is_proof: bool = False
+    diagnosis: tuple[Command, ...] = ()
 
 
 @dataclass(frozen=True)

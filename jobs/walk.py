@@ -185,6 +185,7 @@ class Walk:
             cause = Failed(str(error), error.unreachable.mend) if isinstance(error, NodeUnreachable) else error
             text = self.log.redactor.text(said(cause))
             self.log.write("error", text, row.node, row.key)
+            self.actor.diagnose(row, step.diagnosis)
             self._mark(row, status=Status.FAILED, ended_at=timezone.now(), error=text)
             raise StepFailed(row, cause) from error
         self.log.flush()

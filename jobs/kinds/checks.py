@@ -6,7 +6,7 @@ Each gives its line of the table, or nothing where it does not apply. A refusal 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from jobs.kinds.configuration import without_masked
 from jobs.kinds.line import Line
@@ -21,12 +21,14 @@ SKEW_SECONDS = 10.0
 # -- every host, before there is a scene ---------------------------------------------------------------------------------------
 
 
-def host_checks(brief: Brief, world: World, names: Sequence[str]) -> list[Check]:
+def host_checks(brief: Brief, world: World, names: Sequence[str], bystanders: Collection[str] = ()) -> list[Check]:
+    """bystanders: nodes that the job was not asked about, but whose part in what is symmetric must not get lost."""
     found: list[Check] = []
     for name in names:
         facts, spec = world.nodes[name], brief.nodes[name]
         if isinstance(facts, Unreachable):
-            found.append(Line("host.reachable", name, "The host answers").refused(facts.message, facts.mend))
+            way_out = f". If it is gone for good, remove {name} from the panel first" if name in bystanders else ""
+            found.append(Line("host.reachable", name, "The host answers").refused(facts.message, f"{facts.mend}{way_out}"))
         else:
             found += [answer for answer in (one(facts, spec) for one in HOST_CHECKS) if answer]
     return found

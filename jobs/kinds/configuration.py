@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from jobs.kinds.params import SetupParams
 from jobs.kinds.scene import Scene, has_files, is_in_place, is_new, path_of, postgres_of, sql_on
-from jobs.kinds.service import restart_command
+from jobs.kinds.service import log_tail, restart_command
 from jobs.kinds.settings import KEPT, NEEDED_NOW, RECOVERY_NAMES, differing, is_address, kept_settings, node_settings
 from jobs.recipe import NodeSpec, Step, World
 from remote import config
@@ -206,7 +206,7 @@ def restart_step(scene: Scene, params: SetupParams, world: World, spec: NodeSpec
         done=lambda world: is_answering(world, spec) and not pending_names(scene, params, world, spec),
         # a new standby starts with the right settings: it has nothing to restart for
         forecast=None if is_there else lambda _world: False,
-        actions=lambda world: (restart_command(world, spec),), within_seconds=120,
+        actions=lambda world: (restart_command(world, spec),), within_seconds=120, diagnosis=log_tail(spec),
         restarts=f"PostgreSQL on {spec.name}, the {role}: its sessions end, it is away for some seconds",
         why=f"These settings are only read at the start: {names}." if names else "Nothing needs it.",
     )  # fmt: skip

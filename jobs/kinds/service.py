@@ -21,6 +21,13 @@ def restart_command(world: World, spec: NodeSpec) -> Command:
     return as_permitted(world, spec, postgres.restart(spec))
 
 
+def log_tail(spec: NodeSpec) -> tuple[Command, ...]:
+    """The end of the server's log, for a step whose server did not come up."""
+    if not spec.log_file:
+        return ()
+    return (Command(("tail", "-n", "15", "--", spec.log_file), user=spec.owner, mutates=False),)
+
+
 def registration(world: World, spec: NodeSpec) -> tuple[Action, ...]:
     """What the layout needs besides data and configuration files, and that the server starts at boot."""
     if LAYOUTS[spec.layout].at_boot == "debian":

@@ -48,7 +48,8 @@ class Setup:
         }
 
     def checks(self, params: SetupParams, brief: Brief, world: World) -> Sequence[Check]:
-        found = checks.host_checks(brief, world, self.nodes(params, brief))
+        bystanders = set(brief.nodes) - {params.primary, *params.standbys}
+        found = checks.host_checks(brief, world, self.nodes(params, brief), bystanders)
         if any(isinstance(facts, Unreachable) for facts in world.nodes.values()):
             return found
         found.append(checks.source_check(brief.nodes[params.primary], brief, world))

@@ -80,6 +80,6 @@ def start_step(scene: Scene, spec: NodeSpec) -> Step:
         done=is_started,
         # one that is copied anew runs while this is planned
         forecast=(lambda world: not is_in_place(scene, world, spec) or not is_started(world)) if scene.is_reseeding else None,
-        actions=lambda world: (service.start_command(world, spec),),
+        actions=lambda world: (service.start_command(world, spec),), diagnosis=service.log_tail(spec),
         why="It replays the WAL since the copy and opens for read-only queries.",
     )  # fmt: skip

@@ -17,6 +17,7 @@ from clusters import services as clusters
 from clusters.models import Cluster, Credential
 from clusters.secrets import seal
 from jobs import services, tasks
+from jobs.brief import job_name
 from jobs.kinds import KINDS
 from jobs.models import Job
 from lab import Host as LabHost
@@ -103,7 +104,7 @@ def test_a_job_runs_on_real_hosts_to_its_proof(panel, cluster, hosts, directory)
     text = "\n".join(job.lines.values_list("text", flat=True))
     assert "the secret is <small password>" in text
     assert PASSWORD.value not in text
-    assert hosts[1].run(["cat", f"{directory}/pg2/copied"]).stdout == f"job-{job.pk}"
+    assert hosts[1].run(["cat", f"{directory}/pg2/copied"]).stdout == job_name(job)
 
 
 def test_a_plan_is_made_by_a_worker(panel, cluster, hosts, directory):

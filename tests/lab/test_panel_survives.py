@@ -180,7 +180,7 @@ def test_redis_killed_again_and_again_in_the_middle_of_the_copy_loses_no_line(st
 
 def detached_lines(host: Host, job: int) -> list[str]:
     """The copy's own log, as the host has it."""
-    text = host.run(f"cat /var/lib/postgresql/.pgpanel/jobs/job-{job}/*copy*/log").stdout
+    text = host.run(f"cat /var/lib/postgresql/.pgpanel/jobs/job-{job}-*/*copy*/log").stdout
     return [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -15,10 +16,12 @@ from small_kind import KIND, PASSWORD
 from accounts.models import User
 from clusters.signals import job_finished
 from jobs import claim, engine, planning, services
+from jobs.brief import job_name
 from jobs.kinds import KINDS
 from jobs.log import Line, store
 from jobs.models import Job
 from jobs.recipe import ParamsError
+from remote.command import Command
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,13 +93,15 @@ def test_a_job_runs_from_plan_to_proof(cluster, hosts, tmp_path, heard):
     assert (job.status, job.outcome) == ("succeeded", "Done: Small job on pg1, pg2")
     assert statuses(job) == ["done"] * 8
     assert "copied 3 of 3" in log_text(job)
-    assert (tmp_path / "pg2/copied").read_text() == f"job-{job.pk}"
+    assert (tmp_path / "pg2/copied").read_text() == job_name(job)
 
 
-def test_a_second_run_changes_nothing(cluster, hosts, tmp_path):
+def test_a_second_run_changes_nothing(cluster, hosts, tmp_path, monkeypatch):
     first = run(start(plan(cluster, tmp_path)))
+    known = uuid.uuid4()
+    monkeypatch.setattr(Job._meta.get_field("uuid"), "_get_default", lambda: known)
     for node in ("pg1", "pg2"):
-        (tmp_path / node / "copied").write_text(f"job-{first.pk + 1}")
+        (tmp_path / node / "copied").write_text(job_name(Job(pk=first.pk + 1, uuid=known)))
     for host in hosts.values():
         host.ran.clear()
     second = run(start(plan(cluster, tmp_path)))
@@ -309,7 +314,7 @@ def test_cancelling_a_copy_proves_its_end_and_says_what_remains(cluster, hosts, 
     assert "Cancelled by ana." in job.outcome
     assert "Not done: pg1: Copy slowly; " in job.outcome
     assert has_line(job, "no process of it is left on pg1")
-    assert hosts["pg1"].detached_state(f"job-{job.pk}/copy.run#pg1", "").status == "died"
+    assert hosts["pg1"].detached_state(f"{job_name(job)}/copy.run#pg1", "").status == "died"
     assert statuses(job)[2] == "cancelled"
 
 
@@ -366,7 +371,7 @@ def test_what_was_asked_while_nobody_ran_the_job_counts_before_its_next_command(
     hosts["pg1"].ran.clear()
     run(job)
     assert (job.status, hosts["pg1"].ran) == ("cancelled", [])
-    assert hosts["pg1"].detached_state(f"job-{job.pk}/copy.run#pg1", "").status == "died"
+    assert hosts["pg1"].detached_state(f"{job_name(job)}/copy.run#pg1", "").status == "died"
 
 
 def test_a_copy_that_ended_while_nobody_watched_is_not_started_again(cluster, hosts, tmp_path):
@@ -463,3 +468,27 @@ def test_a_job_whose_message_was_lost_is_given_to_the_broker_again(cluster, host
     assert claim.forgotten_by_the_broker() == []
     Job.objects.update(enqueued_at=timezone.now() - timedelta(seconds=11))
     assert claim.forgotten_by_the_broker() == [job.pk]
+
+
+def test_a_step_that_fails_asks_the_host_why(cluster, hosts, tmp_path, monkeypatch):
+    (tmp_path / "server.log").write_text('FATAL:  could not bind: "10.0.0.9"\n')
+    steps = type(KIND).steps
+
+    def with_diagnosis(kind, params, brief, world):
+        asked = (Command(("cat", str(tmp_path / "server.log"))), Command(("cat", str(tmp_path / "absent.log"))))
+        return [
+            replace(step, diagnosis=asked) if step.key.startswith("copy.run") else step
+            for step in steps(kind, params, brief, world)
+        ]
+
+    monkeypatch.setattr(type(KIND), "steps", with_diagnosis)
+    (tmp_path / "pg1").mkdir()
+    (tmp_path / "pg1/break").touch()
+    job = run(start(plan(cluster, tmp_path, nodes=["pg1"])))
+    assert job.status == "failed"
+    assert 'FATAL:  could not bind: "10.0.0.9"' in log_text(job)
+    assert "exit code 3" in job.outcome
+
+
+def test_two_panels_with_the_same_number_name_their_jobs_differently(cluster):
+    assert job_name(Job(pk=1)) != job_name(Job(pk=1))
