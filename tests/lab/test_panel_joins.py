@@ -191,6 +191,11 @@ def test_a_host_that_does_not_answer_is_refused(stage: Stage, unchanged: dict[st
     assert "REFUSED away" in said
     assert "does not answer" in said or "cannot be reached" in said
     assert f"nc -vz {away.ip} {away.ssh_port}" in said
+    assert "remove away" not in said
+    # a third node is not held up for ever by one that is dead: the way out is named
+    bystander = spare(stage, "waiting", create=False)
+    stage.add_node("by-hand-15", "waiting", bystander)
+    assert "If it is gone for good, remove away from the panel first" in stage.planned("by-hand-15", "p15a", "waiting")
 
 
 def test_a_wrong_password_is_refused_without_being_repeated(stage: Stage, unchanged: dict[str, Host], tmp_path: Any) -> None:
@@ -215,7 +220,7 @@ def started_at(host: Host) -> str:
 @pytest.mark.parametrize(("major", "rewind_ready"), [("11", "on"), ("15", None)])
 def test_a_third_node_joins_and_the_primary_restarts_only_if_the_plan_said_so(stage: Stage, major: str, rewind_ready: Any) -> None:
     pair, cluster = stage.pair(major), f"by-hand-{major}"
-    for leftover in ("foreign", "full", "rekeyed", "away"):  # a job looks at every node of its cluster
+    for leftover in ("foreign", "full", "rekeyed", "away", "waiting"):  # a job looks at every node of its cluster
         if leftover in node_names(stage, cluster).values():
             stage.person.press(stage.person.get(f"/c/{cluster}/n/{leftover}/remove/"), "Remove", name=leftover)
     third = stage.lab.up(f"p{major}c", postgres=major, layout="cocca", create=False)
