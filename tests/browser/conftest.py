@@ -52,6 +52,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and panel:
         for log in sorted(panel.log.parent.glob("*.log")):
             report.sections.append((log.name, "\n".join(log.read_text(errors="replace").splitlines()[-60:])))
+    visitor = getattr(item, "funcargs", {}).get("stranger")
+    if report.failed and report.when == "call" and visitor:
+        visitor.page.screenshot(path=SCREENSHOTS / f"failed-{item.name}.png", full_page=True)
+        report.sections.append((visitor.page.url, visitor.page.inner_text("body")[:4000]))
     return report
 
 

@@ -39,7 +39,7 @@ def workers(panel: Panel) -> Iterator[None]:
 @pytest.fixture
 def hosts() -> Iterator[tuple[Lab, Host, Host, Host]]:
     """A primary with a registry, and two bare hosts."""
-    with Lab(f"browser-{os.getpid()}") as lab:
+    with Lab(f"browser-{os.getpid()}", backend=os.environ.get("PGPANEL_LAB_BACKEND", "auto")) as lab:
         pg1, pg2, pg3 = lab.up("pg1"), lab.up("pg2", create=False), lab.up("pg3", create=False)
         lab.registry(pg1, rows=2000)
         yield lab, pg1, pg2, pg3
