@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -42,6 +40,9 @@ def workers(panel: Panel) -> Iterator[None]:
 def hosts() -> Iterator[tuple[Lab, Host, Host, Host]]:
     """A primary with a registry, and two bare hosts."""
     with Lab(f"browser-{os.getpid()}", backend=os.environ.get("PGPANEL_LAB_BACKEND", "auto")) as lab:
+        if lab.backend == "processes":
+            # their accounts, whose authorized_keys page one asks to change, are this machine's own
+            pytest.skip("not possible here: hosts that are plain processes share one machine, its accounts and what is found on it")
         pg1, pg2, pg3 = lab.up("pg1"), lab.up("pg2", create=False), lab.up("pg3", create=False)
         lab.registry(pg1, rows=2000)
         yield lab, pg1, pg2, pg3
@@ -121,7 +122,7 @@ def name_the_host(visitor: Visitor, number: int, host: Host) -> None:
     page = visitor.page
     page.locator(f"#id_hosts-{number}-name").fill(host.name)
     page.locator(f"#id_hosts-{number}-ssh_host").fill(host.ip)
-    page.locator(f"#id_hosts-{number}-ssh_user").fill(login_of(host))
+    page.locator(f"#id_hosts-{number}-ssh_user").fill("root")
     page.locator(f"#id_hosts-{number}-postgres_port").fill(str(host.pg_port))
     if host.ssh_port != 22:
         page.locator("details.fold", has=page.locator(f"#id_hosts-{number}-ssh_port")).locator("summary").click()
@@ -131,25 +132,7 @@ def name_the_host(visitor: Visitor, number: int, host: Host) -> None:
 def put_the_key(visitor: Visitor, hosts: list[Host]) -> None:
     line = visitor.page.get_by_label("Line to run on the hosts").inner_text()
     for host in hosts:
-        if host.lab.backend == "processes":
-            take_the_key(host, line)
-        else:
-            host.run(line)
-
-
-def take_the_key(host: Host, line: str) -> None:
-    """Where hosts are plain processes, their accounts are this machine's own: these keys are left alone, its sshd has others."""
-    places = re.search(r"^AuthorizedKeysFile (.+)$", (host.directory / "sshd_config").read_text(), re.MULTILINE)
-    key = re.search(r"'(ssh-ed25519 [^']+)'", line)
-    assert places
-    assert key
-    with Path(places[1]).open("a") as known:
-        known.write(key[1] + "\n")
-
-
-def login_of(host: Host) -> str:
-    """Where hosts are plain processes of an ordinary user, there is no other account."""
-    return "root" if "root" in host.logins else host.logins[0]
+        host.run(line)
 
 
 def hosts_are_named(visitor: Visitor, hosts: list[Host]) -> None:
