@@ -95,13 +95,14 @@ def main() -> int:
             lab = Lab(options.name, backend=options.backend)
             _make_hosts(lab, options)
         if lab.backend == "processes":
-            print("  (namespaces are refused here: the hosts are plain processes; they cannot be cut or split from each other)")
+            print("  (namespaces are refused here: the hosts are plain processes of one machine with one account between them;")
+            print("   they cannot be cut or split from each other, and WAL is not archived from one to the other)")
         with clock.part("the panel answers"):
             wait_for(panel, processes)
         with clock.part("the hosts added to the panel"):
             add_cluster(panel, lab, CLUSTER, NODES)
         with clock.part("replication set up by the panel"):
-            panel.manage("job", "run", "setup", "--cluster", CLUSTER, "--set", "primary=pg1", "--set", "standbys=pg2", "--yes")
+            _set_up(panel, is_archiving=lab.backend == "namespaces")
         is_proven = _summary(panel, lab, clock, time.monotonic() - began)
         if not options.exit:
             _welcome(panel, lab)
@@ -226,6 +227,11 @@ def add_cluster(panel: Panel, lab: Lab, cluster: str, nodes: dict[str, str]) -> 
             places += f",data={host.data_directory},bin={host.bin_directory},owner={host.postgres_user}"
         words += ["--node", f"name={name},{access},{places}"]
     panel.manage("cluster", "add", cluster, *words, "--primary", next(iter(nodes)), "--accept-host-keys", capture=True)
+
+
+def _set_up(panel: Panel, is_archiving: bool) -> None:
+    settings = ["primary=pg1", "standbys=pg2", *(() if is_archiving else ("archive=false",))]
+    panel.manage("job", "run", "setup", "--cluster", CLUSTER, *(word for each in settings for word in ("--set", each)), "--yes")
 
 
 # --- what came of it -------------------------------------------------------------------------------------------------

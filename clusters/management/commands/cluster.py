@@ -82,7 +82,7 @@ class Command(BaseCommand):
                 host = drafts.peer_add(draft, peer.address, peer.name)
                 self.stdout.write(f"{peer.of} names {peer.address} as {peer.relation}: added as {host.name}")
                 self._look(draft, options["accept_host_keys"])
-            self._choose(draft, options.get("primary", ""), {row["name"]: paths for row, paths, _files in given})
+            self._choose(draft, options.get("primary", ""), {row["name"]: _typed(row, paths) for row, paths, _files in given})
             self._say_findings(draft)
             cluster, _nodes = drafts.draft_finish(draft, options["cluster"])
         except BaseException:
@@ -136,11 +136,13 @@ class Command(BaseCommand):
         choices = {}
         for host in draft.hosts.all():
             own = dict(paths.get(host.name, {}))
+            port = own.pop("postgres_port", None)
             layout = own.pop("layout", "") or (places[host.name].layout if host.name in places else host.layout)
             is_there = own.get("data_directory", host.data_directory)
             facts = drafts.facts_of(host)
             found = bool(facts and is_there and facts.postgres(is_there))
-            choices[host.name] = {"data_directory": is_there if found else "", "layout": layout, "overrides": own}
+            directory = is_there if found else ""
+            choices[host.name] = {"data_directory": directory, "layout": layout, "overrides": own, "postgres_port": port}
         drafts.draft_choose(draft, primary or (current.name if current else ""), choices)
 
     def _say_findings(self, draft: Draft) -> None:
@@ -185,6 +187,11 @@ def _node_line(node: Node) -> str:
         f"  {node.name}: {node.ssh_user}@{node.ssh_host}:{node.ssh_port}, PostgreSQL {node.postgres_major or '?'} "
         f"on {node.node_address}:{node.postgres_port}, {node.layout}, {paths.data_directory}: {state}"
     )
+
+
+def _typed(row: dict[str, Any], paths: dict[str, Any]) -> dict[str, Any]:
+    """What stands in --node wins over what a look at the host proposes."""
+    return paths | {key: row[key] for key in ("postgres_port",) if key in row}
 
 
 def _node_given(text: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Path]]:
