@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from host_reach import needs_own_machines
 from panel_person import Page, Person
 from panel_real import RealPanel, has_plan, looked, plan, real_panel, start, wait_for
 from redis_server import RedisServer
@@ -67,6 +68,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    needs_own_machines(lab)
     with real_panel(tmp_path_factory.mktemp("panel")) as panel:
         yield Stage(panel, panel.person(), lab)
 

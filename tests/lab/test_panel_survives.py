@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+from host_reach import needs_own_machines
 from panel_person import Person
 from panel_real import (
     RealPanel,
@@ -88,6 +89,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    needs_own_machines(lab)
     pg1, pg2 = lab.up("pg1"), lab.up("pg2", create=False)
     pg3 = lab.up("pg3", create=False, password_login=True)
     pg3.run("cat >/etc/sudoers", input="ops ALL=(ALL) ALL\n")  # asks for the password
