@@ -272,11 +272,12 @@ def job_json(job: Job) -> dict[str, Any]:
         }
         for step in job.steps.all()
     ]  # fmt: skip
+    planned = (job.planned_at - job.created_at).total_seconds() if job.planned_at else None
     total = (job.ended_at - job.started_at).total_seconds() if job.ended_at and job.started_at else None
     return {
         "id": job.pk, "kind": job.kind, "cluster": job.cluster.name, "title": job.title, "status": job.status,
         "plan_hash": job.plan_hash,
-        "seconds": total, "outcome": job.outcome, "notes": job.notes, "params": job.params, "plan": job.plan, "steps": steps,
+        "planned_seconds": planned, "seconds": total, "outcome": job.outcome, "notes": job.notes, "params": job.params, "plan": job.plan, "steps": steps,
     }  # fmt: skip
 
 
