@@ -75,7 +75,7 @@ def lock_digest(lock_name: str) -> str:
 
 def install_machine_packages(target: str) -> None:
     if target != "run":
-        call([PYTHON, "-m", "lab", "install"])
+        call_quietly([PYTHON, "-m", "lab", "install"])
     missing = [package for program, package in PROGRAMS[target].items() if not shutil.which(program, path=search_path())]
     if missing and not (target == "run" and os.environ.get("REDIS_URL")):
         install_by_apt(missing)
@@ -95,16 +95,21 @@ def install_by_apt(packages: list[str]) -> None:
         apt-get -q -o DPkg::Lock::Timeout=300 update
         apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"
     """
-    log = ROOT / "var" / "apt.log"
-    log.parent.mkdir(exist_ok=True)
-    with log.open("ab") as output:
-        done = subprocess.run([*prefix, "sh", "-eu", "-c", script, "apt", *packages], stdout=output, stderr=output, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"apt-get could not install {' '.join(packages)}: see {log.relative_to(ROOT)}")
+    call_quietly([*prefix, "sh", "-eu", "-c", script, "apt", *packages])
 
 
 def search_path() -> str:
     return os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def call_quietly(argv: list[object]) -> None:
+    """apt says a lot: it goes to var/set-up.log, and is shown only if something fails."""
+    log = ROOT / "var" / "set-up.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("wb") as output:
+        done = subprocess.run([str(word) for word in argv], cwd=ROOT, stdout=output, stderr=output, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{log.read_text(errors='replace')[-3000:]}\nset-up stopped; all of it is in {log.relative_to(ROOT)}")
 
 
 def call(argv: list[object]) -> None:

@@ -38,7 +38,7 @@ NAMESPACE_PROGRAMS = {
 #: what fetched builds of PostgreSQL need before they run
 BUILD_PROGRAMS = {"patchelf": "patchelf"}
 ALL_PROGRAMS = PROGRAMS | NAMESPACE_PROGRAMS | BUILD_PROGRAMS
-CREATECLUSTER_CONF = Path("/etc/postgresql-common/createcluster.conf")
+NO_MAIN_CLUSTER = Path("/etc/postgresql-common/createcluster.d/pgpanel-lab.conf")
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -93,12 +93,11 @@ def _as_root() -> list[str] | None:
 # and Debian's `main` cluster is not made: the clusters of the lab are in its hosts.
 _APT_SCRIPT = f"""
 export DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 PATH={PATH}
-if [ ! -e {CREATECLUSTER_CONF} ]; then
-    mkdir -p {CREATECLUSTER_CONF.parent}
-    echo 'create_main_cluster = false' > {CREATECLUSTER_CONF}
-fi
+mkdir -p {NO_MAIN_CLUSTER.parent}
+echo 'create_main_cluster = false' > {NO_MAIN_CLUSTER}
+trap 'rm -f {NO_MAIN_CLUSTER}' EXIT
 if [ ! -e {POLICY} ]; then
-    trap 'rm -f {POLICY}' EXIT
+    trap 'rm -f {NO_MAIN_CLUSTER} {POLICY}' EXIT
     printf '#!/bin/sh\\nexit 101\\n' > {POLICY}
     chmod 755 {POLICY}
 fi

@@ -277,7 +277,8 @@ def job_json(job: Job) -> dict[str, Any]:
     return {
         "id": job.pk, "kind": job.kind, "cluster": job.cluster.name, "title": job.title, "status": job.status,
         "plan_hash": job.plan_hash,
-        "planned_seconds": planned, "seconds": total, "outcome": job.outcome, "notes": job.notes, "params": job.params, "plan": job.plan, "steps": steps,
+        "planned_seconds": planned, "seconds": total, "outcome": job.outcome, "notes": job.notes, "params": job.params,
+        "plan": job.plan, "steps": steps,
     }  # fmt: skip
 
 
