@@ -49,6 +49,7 @@ class Layout:
     """One way to lay PostgreSQL out on a host.
 
     control_user: who runs start, stop and restart: "root", or "" for the owner.
+    lingers: its start and restart go on waiting when the server has long been ready.
     at_boot: how the service is enabled at boot: "debian" (start.conf), "systemd", or "" (the layout has no way of its own).
     """
 
@@ -66,6 +67,7 @@ class Layout:
     control_user: str = "root"
     at_boot: Literal["debian", "systemd", ""] = ""
     needs_cluster_configuration: bool = False
+    lingers: bool = False
 
     def paths(self, major: str, overrides: Mapping[str, str] | None = None) -> Paths:
         """Every path and command for that major. Overrides with an empty value do not count; unknown names are a KeyError."""
@@ -98,6 +100,7 @@ DEBIAN = Layout(
     restart=("pg_ctlcluster", "{major}", "main", "restart", "-m", "{mode}"),
     at_boot="debian",
     needs_cluster_configuration=True,
+    lingers=True,
 )
 RHEL = Layout(
     name="rhel",

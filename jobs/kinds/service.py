@@ -10,7 +10,7 @@ from remote.layouts import LAYOUTS
 
 
 def start_command(world: World, spec: NodeSpec) -> Command:
-    return as_permitted(world, spec, postgres.start(spec))
+    return as_permitted(world, spec, _until_ready(spec, postgres.start(spec)))
 
 
 def stop_command(world: World, spec: NodeSpec) -> Command:
@@ -18,7 +18,16 @@ def stop_command(world: World, spec: NodeSpec) -> Command:
 
 
 def restart_command(world: World, spec: NodeSpec) -> Command:
-    return as_permitted(world, spec, postgres.restart(spec))
+    return as_permitted(world, spec, _until_ready(spec, postgres.restart(spec)))
+
+
+def _until_ready(spec: NodeSpec, command: Command) -> Command:
+    if not LAYOUTS[spec.layout].lingers:
+        return command
+    return on_host(
+        "until_ready.sh", spec.data_directory, *command.argv, user=command.user, directory=command.directory,
+        timeout_seconds=command.timeout_seconds,
+    )  # fmt: skip
 
 
 def log_tail(spec: NodeSpec) -> tuple[Command, ...]:
