@@ -51,6 +51,24 @@ class JobForm(forms.Form):
         """The parameters as plain JSON, for `Kind.params`."""
         return {name: value for name, value in self.cleaned_data.items() if value is not None}
 
+
+class CopyForm(JobForm):
+    """What every copy of a data directory asks for."""
+
+    method = forms.ChoiceField(label=gettext_lazy("How the data is copied"), choices=METHODS, initial="auto")
+    link_megabits = forms.IntegerField(
+        label=gettext_lazy("Slowest link between the hosts, Mbit/s"), min_value=0, required=False, initial=0,
+        help_text=gettext_lazy("0 means a local network. On a slow link the copy is compressed."),
+    )  # fmt: skip
+    verify = forms.BooleanField(
+        label=gettext_lazy("Verify the copy by its manifest (PostgreSQL 13+)"), required=False, initial=True
+    )
+    replication_role = forms.CharField(label=gettext_lazy("Replication role"), initial="pgpanel_replication", max_length=63)
+    tablespaces = forms.CharField(
+        label=gettext_lazy("Tablespaces elsewhere on the target"), required=False, widget=forms.Textarea(attrs={"rows": 2}),
+        help_text=gettext_lazy("One per line: /old/place = /new/place"),
+    )  # fmt: skip
+
     def clean_tablespaces(self) -> dict[str, str]:
         """Lines of `old = new`."""
         pairs = {}
@@ -63,20 +81,12 @@ class JobForm(forms.Form):
         return pairs
 
 
-class SetupForm(JobForm):
+class SetupForm(CopyForm):
     primary = forms.ChoiceField(label=gettext_lazy("Primary"), help_text=gettext_lazy("The node that takes the writes now."))
     standbys = forms.MultipleChoiceField(
         label=gettext_lazy("Standbys to make"), widget=forms.CheckboxSelectMultiple,
         help_text=gettext_lazy("Each gets a copy of the primary and follows it. Only an empty data directory is filled."),
     )  # fmt: skip
-    method = forms.ChoiceField(label=gettext_lazy("How the data is copied"), choices=METHODS, initial="auto")
-    link_megabits = forms.IntegerField(
-        label=gettext_lazy("Slowest link between the hosts, Mbit/s"), min_value=0, required=False, initial=0,
-        help_text=gettext_lazy("0 means a local network. On a slow link the copy is compressed."),
-    )  # fmt: skip
-    verify = forms.BooleanField(
-        label=gettext_lazy("Verify the copy by its manifest (PostgreSQL 13+)"), required=False, initial=True
-    )
     retention = forms.ChoiceField(
         label=gettext_lazy("What keeps WAL for a standby that is away"), choices=RETENTIONS, initial="auto"
     )
@@ -105,7 +115,6 @@ class SetupForm(JobForm):
         required=False,
         initial=True,
     )
-    replication_role = forms.CharField(label=gettext_lazy("Replication role"), initial="pgpanel_replication", max_length=63)
     monitoring_role = forms.CharField(label=gettext_lazy("Monitoring role"), initial="pgpanel_monitor", max_length=63)
     trust = forms.BooleanField(
         label=gettext_lazy("No password for the replication role, only the nodes' addresses (trust)"), required=False,
@@ -114,10 +123,6 @@ class SetupForm(JobForm):
     panel_addresses = forms.CharField(
         label=gettext_lazy("The panel's addresses, for watching over TCP"), required=False,
         help_text=gettext_lazy("Separated by commas. Empty: the panel watches by SSH only."),
-    )  # fmt: skip
-    tablespaces = forms.CharField(
-        label=gettext_lazy("Tablespaces elsewhere on the standbys"), required=False, widget=forms.Textarea(attrs={"rows": 2}),
-        help_text=gettext_lazy("One per line: /old/place = /new/place"),
     )  # fmt: skip
 
     @classmethod
@@ -136,25 +141,13 @@ class SetupForm(JobForm):
         return [address for address in re.split(r"[\s,]+", self.cleaned_data["panel_addresses"]) if address]
 
 
-class BaseBackupForm(JobForm):
+class BaseBackupForm(CopyForm):
+    field_order = ("source", "target", "directory")
     source = forms.ChoiceField(label=gettext_lazy("Copy from"))
     target = forms.ChoiceField(label=gettext_lazy("Copy to"))
     directory = forms.CharField(
         label=gettext_lazy("Into this directory"), required=False,
         help_text=gettext_lazy("Empty: the node's own, as a standby; the old one is kept aside until the new one streams."),
-    )  # fmt: skip
-    method = forms.ChoiceField(label=gettext_lazy("How the data is copied"), choices=METHODS, initial="auto")
-    link_megabits = forms.IntegerField(
-        label=gettext_lazy("Slowest link between the hosts, Mbit/s"), min_value=0, required=False, initial=0,
-        help_text=gettext_lazy("0 means a local network. On a slow link the copy is compressed."),
-    )  # fmt: skip
-    verify = forms.BooleanField(
-        label=gettext_lazy("Verify the copy by its manifest (PostgreSQL 13+)"), required=False, initial=True
-    )
-    replication_role = forms.CharField(label=gettext_lazy("Replication role"), initial="pgpanel_replication", max_length=63)
-    tablespaces = forms.CharField(
-        label=gettext_lazy("Tablespaces elsewhere"), required=False, widget=forms.Textarea(attrs={"rows": 2}),
-        help_text=gettext_lazy("One per line: /old/place = /new/place"),
     )  # fmt: skip
 
     @classmethod

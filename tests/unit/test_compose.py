@@ -1,0 +1,41 @@
+"""docker-compose.yml, checked by docker-compose itself where it is installed."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRETS = {"SECRET_KEY": "k", "PGPANEL_ENCRYPTION_KEYS": "e", "ALLOWED_HOSTS": "panel.example.net", "DATABASE_PASSWORD": "p"}
+
+needs_compose = pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")
+
+
+def config(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    own = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environment}
+    return subprocess.run(["docker-compose", *options, "config"], cwd=ROOT, env=own, capture_output=True, text=True, check=False)
+
+
+@needs_compose
+def test_the_panel_is_web_workers_beat_redis_and_postgres():
+    done = config(**SECRETS)
+    assert done.returncode == 0, done.stderr
+    for service in ("web", "worker-jobs", "worker-plans", "worker-observe", "beat", "redis", "postgres"):
+        assert f"  {service}:\n" in done.stdout
+    assert "  h1:\n" not in done.stdout
+
+
+@needs_compose
+def test_the_profile_lab_adds_three_hosts():
+    done = config("--profile", "lab", **SECRETS)
+    assert all(f"  {host}:\n" in done.stdout for host in ("h1", "h2", "h3")), done.stderr
+
+
+@needs_compose
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_missing_secret_is_named_and_refused(name):
+    done = config(**{key: value for key, value in SECRETS.items() if key != name})
+    assert done.returncode != 0
+    assert name in done.stdout + done.stderr
