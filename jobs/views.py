@@ -202,7 +202,7 @@ def job_detail(request: HttpRequest, job_id: int) -> HttpResponse:
         "job": job, "steps": step_rows(job), "may_operate": may(person(request), "operator", job.cluster),
         "is_wizard": job.kind == "setup",
     }  # fmt: skip
-    if part in ("steps", "state"):
+    if part in ("steps", "state", "wizard"):
         return render(request, f"jobs/job_detail.html#{part}", context)
     last = list(LogLine.objects.filter(job=job).order_by("-seq")[:LINES_SHOWN])
     context |= {"lines": last[::-1], "after": last[0].seq if last else 0, "log_url": reverse("jobs:log", args=[job.pk])}

@@ -134,6 +134,19 @@ def test_a_confirmed_plan_starts_and_the_job_is_shown(client, cluster, ana, tmp_
     assert "Copy slowly" in text_of(client.get(f"/jobs/{job.pk}/?part=steps", headers={"HX-Request": "true"}))
 
 
+def test_the_wizard_is_done_when_its_job_succeeded(client, cluster, ana, tmp_path, monkeypatch):
+    job = plan(cluster, tmp_path, by=ana)
+    services.job_start(job, job.plan_hash, ana, "a test")
+    Job.objects.filter(pk=job.pk).update(kind="setup")
+
+    def bar() -> str:
+        return client.get(f"/jobs/{job.pk}/?part=wizard", headers={"HX-Request": "true"}).content.decode()
+
+    assert bar().count("is-done") == 4
+    Job.objects.filter(pk=job.pk).update(status=Job.Status.SUCCEEDED)
+    assert bar().count("is-done") == 5
+
+
 def test_a_second_start_is_a_conflict_that_names_job_and_person(client, cluster, ana, tmp_path):
     first, second = plan(cluster, tmp_path), plan(cluster, tmp_path, by=ana)
     start(first, by=person(cluster, "ben", "operator"))
