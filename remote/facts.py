@@ -7,12 +7,24 @@ an `Unreachable` value. Passwords in conninfo strings are stripped before anythi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
+from remote.command import Command
+
 Role = Literal["primary", "standby", "unknown"]
+
+
+@dataclass(frozen=True)
+class Identify:
+    """Whom to ask from a host who they are, by the replication protocol (IDENTIFY_SYSTEM). passfile: a file on that host."""
+
+    address: str
+    port: int
+    role: str
+    passfile: str = ""
 
 
 @dataclass(frozen=True)
@@ -21,9 +33,10 @@ class FactsRequest:
 
     data_directory / port / bin_directory: a PostgreSQL that discovery would not find by itself ("" and 0: only discover).
     paths: files and directories to describe (text is read when at most 64 KiB).
-    reach: `(address, port)` pairs to open a TCP connection to *from this host*.
+    reach: `(address, port)` pairs to open a TCP connection to *from this host*; identify: servers to ask from there who they are.
     sections: a subset for a quick re-read ("host", "postgres", "sql", "libraries" of every database, "sizes", "paths", "reach");
         empty = all.
+    questions: read-only commands asked after the look, by name; what they answer is in `Facts.answers`.
     """
 
     data_directory: str = ""
@@ -32,7 +45,9 @@ class FactsRequest:
     owner: str = ""
     paths: tuple[str, ...] = ()
     reach: tuple[tuple[str, int], ...] = ()
+    identify: tuple[Identify, ...] = ()
     sections: frozenset[str] = frozenset()
+    questions: tuple[tuple[str, Command], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -182,7 +197,8 @@ class Postgres:
 
     is_denied: the directory is there, but whoever looked may not read it.
     size_bytes: without the WAL (`wal_bytes`) and without tablespaces.
-    stray_pids: processes of this cluster whose postmaster is gone; they may still commit.
+    started_at: when its postmaster started, epoch seconds by the host's clock; tells a restart even where the pid is the same.
+    connection_count: sessions in a database, without the panel's. stray_pids: processes of this cluster whose postmaster is gone; they may still commit.
     included_texts: path → text of the files that postgresql.conf includes. job_marker: the text of `pgpanel.job`.
     debian_cluster: "15/main" where postgresql-common knows it. at_boot: Debian's start.conf ("auto", "manual", "disabled"), or
     systemd's word on the PGDG service ("enabled", "disabled"); "" = not known.
@@ -201,6 +217,7 @@ class Postgres:
     socket_directory: str = ""
     is_running: bool = False
     postmaster_pid: int = 0
+    started_at: int = 0
     answers_sql: bool = False
     sql_error: str = ""
     control: Control | None = None
@@ -305,6 +322,30 @@ class Reach:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """What a question's command printed, both voices, conninfo passwords masked; exit_code -1: it could not be run."""
+
+    exit_code: int
+    text: str = ""
+
+    @property
+    def is_right(self) -> bool:
+        return self.exit_code == 0
+
+
+@dataclass(frozen=True)
+class Identified:
+    """What a server said to IDENTIFY_SYSTEM. answers: it spoke, be it to refuse (then system_identifier is "" and error says why);
+    False: nobody spoke; None: the question could not be asked (no psql there, say)."""
+
+    answers: bool | None
+    system_identifier: str = ""
+    timeline: int = 0
+    lsn: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class Facts:
     """One look at one host.
 
@@ -341,6 +382,8 @@ class Facts:
     clusters: tuple[Postgres, ...] = ()
     paths: Mapping[str, PathFact] = field(default_factory=dict)
     reach: Mapping[str, Reach] = field(default_factory=dict)
+    identified: Mapping[str, Identified] = field(default_factory=dict)
+    answers: Mapping[str, Answered] = field(default_factory=dict)
     elapsed_ms: int = 0
     warnings: tuple[str, ...] = ()
 
@@ -373,8 +416,8 @@ class Unreachable:
 
 
 def facts_to_json(facts: Facts) -> dict[str, Any]:
-    """Plain JSON values, for storing what was last seen."""
-    return asdict(facts)
+    """Plain JSON values, for storing what was last seen; answers to a job's own questions are not kept."""
+    return asdict(replace(facts, answers={}))
 
 
 def facts_from_json(data: Mapping[str, Any]) -> Facts:

@@ -45,6 +45,7 @@ def facts_command(request: FactsRequest) -> Command:
         str(len(request.paths)),
         *request.paths,
         *(f"{address} {port}" for address, port in request.reach),
+        *("\t".join((ask.address, str(ask.port), ask.role, ask.passfile or "-")) for ask in request.identify),
     )
     argv = ("sh", "-c", _BECOME, "pgpanel", *arguments)
     return Command(argv, stdin=look_script(), mutates=False, timeout_seconds=20.0)
@@ -100,7 +101,7 @@ def _state(version: Version) -> str:
         paused,
         time,
         "pg_is_in_backup()" if version.has_is_in_backup else "NULL",
-        "(SELECT count(*) FROM pg_stat_activity)",
+        "(SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL AND application_name <> 'pgpanel')",
     )
 
 

@@ -1,6 +1,7 @@
 # One read-only look at a host, for any POSIX sh (dash, busybox, old bash). What it prints is read by remote/parse.py.
 #
-# Arguments: data directory, port, bin directory, owner, sections (",host,postgres," or ","), number of paths, the paths, "address port" …
+# Arguments: data directory, port, bin directory, owner, sections (",host,postgres," or ","), number of paths, the paths, then places to
+# try from here: "address port", or behind tabs: address, port, role, password file (who answers there, by the replication protocol).
 # Each line: a key, then fields behind tabs: ":text" as it is, or "+base64" where the text holds a tab, a line break or the like.
 # It changes nothing: no file is written, SQL runs in a read-only transaction, and every call that could hang has a limit.
 LC_ALL=C
@@ -517,6 +518,31 @@ look_reach() { # address, port
     row reach "$1" "$2" "$result" "$answer"
 }
 
+look_identify() { # address, port, role, password file: a live question, since a WAL receiver may believe in a dead primary for a minute
+    limit='timeout 4'
+    has timeout || limit=
+    program=$wanted_bin/psql
+    [ -x "$program" ] || program=psql
+    # shellcheck disable=SC2086
+    answer=$(as_owner "$owner" $limit env PGHOST="$1" PGPORT="$2" PGUSER="$3" PGPASSFILE="$4" PGCONNECT_TIMEOUT=3 PGAPPNAME=pgpanel \
+        "$program" -X -A -t -w -d replication=true -c IDENTIFY_SYSTEM 2>&1)
+    result=$?
+    row identified "$1" "$2" "$result" "$answer"
+}
+
+look_place() {
+    case $1 in
+    *"$TAB"*)
+        IFS=$TAB
+        # shellcheck disable=SC2086
+        set -- $1
+        unset IFS
+        look_identify "$@"
+        ;;
+    *) look_reach "${1% *}" "${1##* }" ;;
+    esac
+}
+
 # --- all of it ---------------------------------------------------------------------------------------------------
 
 # the script itself comes by stdin, so nothing that it runs may read there
@@ -529,7 +555,7 @@ look() {
         shift
     done
     if wants reach; then
-        for each; do look_reach "${each% *}" "${each##* }" & done
+        for each; do look_place "$each" & done
     fi
     bin_list=
     if wants host; then look_host; fi

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from remote import config, versions
+from remote import config, lsn, versions
 from remote import parse_clusters as clusters
-from remote.facts import Account, Facts, Installation, Mount, PathFact, Reach
+from remote.facts import Account, Facts, Identified, Installation, Mount, PathFact, Reach
 from remote.parse_clusters import parse_controldata
 from remote.rows import Row, Warnings, number
 
@@ -117,6 +117,7 @@ class _Host:
             installations=tuple(_installation(row) for row in self.all("installation")),
             paths=self._paths(),
             reach={f"{row[0]}:{row[1]}": _reach(row) for row in self.all("reach") if len(row) >= 4},
+            identified={f"{row[0]}:{row[1]}": _identified(row) for row in self.all("identified") if len(row) >= 4},
         )
 
     def _selinux(self) -> str:
@@ -171,6 +172,27 @@ def _reach(row: Row) -> Reach:
         return Reach(is_open=False, error="no answer within 2 s")
     words = row[3].strip().splitlines()
     return Reach(is_open=False, error=words[-1].rpartition(": ")[2] if words else "not reached")
+
+
+# libpq's own words for "nobody spoke"; any other failure is something that a server said
+_NOBODY = (
+    "refused", "timed out", "timeout expired", "no route", "unreachable", "could not translate", "not known", "reset by peer",
+    "closed the connection", "no such file",
+)  # fmt: skip
+
+
+def _identified(row: Row) -> Identified:
+    """`psql -c IDENTIFY_SYSTEM`: system identifier, timeline, position, database."""
+    said = row[3].strip()
+    found = re.search(r"^(\d{15,20})\|(\d+)\|([0-9A-F]+/[0-9A-F]+)", said, re.MULTILINE)
+    if row[2] == "0" and found:
+        return Identified(True, found[1], int(found[2]), lsn.parse(found[3]))
+    if row[2] == "124":
+        return Identified(answers=False, error="no answer within 4 s")
+    if row[2] in ("126", "127") or not said:
+        return Identified(answers=None, error=said or "it could not be asked")
+    is_nobody = any(words in said.lower() for words in _NOBODY)
+    return Identified(answers=not is_nobody, error=" ".join(said.split())[-300:])
 
 
 def _mounts(text: str) -> tuple[Mount, ...]:

@@ -245,3 +245,22 @@ def test_the_script_holds_no_comparison_of_versions_and_nothing_that_writes() ->
     assert not re.search(r'\[ "\$major" -(lt|le|gt|ge) ', text)
     targets = set(re.findall(r"(?<![<0-9])>{1,2}\s*([^\s;)|]+)", text.split("#SQL#")[0].split("sql_of()")[0]))
     assert targets <= {"/dev/null", "&3", '"/dev/tcp/$0/$1"\''}, targets
+
+
+@pytest.mark.parametrize(
+    ("fields", "answers", "error"),
+    [
+        (":0\t:7302510413205872893|3|0/5000148|", True, ""),
+        (":2\t:psql: error: FATAL:  no pg_hba.conf entry for replication connection", True, "no pg_hba.conf entry"),
+        (":2\t:psql: error: connection to server failed: fe_sendauth: no password supplied", True, "no password"),
+        (":2\t:psql: error: could not connect to server: Connection refused", False, "refused"),
+        (":2\t:psql: error: connection to server at 10.0.0.1 failed: timeout expired", False, "timeout"),
+        (":124\t:", False, "within 4 s"),
+        (":127\t:psql: not found", None, "not found"),
+    ],
+)
+def test_what_a_host_heard_of_another_server_tells_a_refusal_from_silence(fields: str, answers: bool | None, error: str) -> None:
+    found = parse(f"begin\t:1\nidentified\t:10.0.0.1\t:5432\t{fields}\nend\t:1\n", None).identified["10.0.0.1:5432"]
+    assert found.answers is answers
+    assert error in found.error
+    assert (found.timeline, found.lsn) == ((3, 0x5000148) if found.system_identifier else (0, 0))
