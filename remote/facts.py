@@ -198,7 +198,8 @@ class Postgres:
     is_denied: the directory is there, but whoever looked may not read it.
     size_bytes: without the WAL (`wal_bytes`) and without tablespaces.
     started_at: when its postmaster started, epoch seconds by the host's clock; tells a restart even where the pid is the same.
-    connection_count: sessions in a database, without the panel's. stray_pids: processes of this cluster whose postmaster is gone; they may still commit.
+    connection_count: sessions in a database, without the panel's.
+    stray_pids: processes of this cluster whose postmaster is gone; they may still commit.
     included_texts: path → text of the files that postgresql.conf includes. job_marker: the text of `pgpanel.job`.
     debian_cluster: "15/main" where postgresql-common knows it. at_boot: Debian's start.conf ("auto", "manual", "disabled"), or
     systemd's word on the PGDG service ("enabled", "disabled"); "" = not known.

@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass, replace
 from types import TracebackType
 
+from remote import config, ending, files, look, parse, refusals
 from remote import detached as jobs
-from remote import ending, files, look, parse, refusals
 from remote.access import Access, Lock
 from remote.command import Command, Detached, WriteFile
 from remote.conversation import Conversation
@@ -37,7 +37,7 @@ from remote.errors import (
     unreachable,
 )
 from remote.exchange import OUTPUT_LIMIT_BYTES, OnOutput, TooLong
-from remote.facts import Facts, FactsRequest, Unreachable
+from remote.facts import Answered, Facts, FactsRequest, Unreachable
 from remote.hostkeys import HostKey, generate_key
 from remote.result import Result
 from remote.ssh import ChannelRefused, Session, Talk, TimedOut
@@ -152,7 +152,15 @@ class Host:
             raise
         except HostError as error:
             return unreachable(error)
-        return parse.parse(result.stdout, (sent_at, time.time()))
+        facts = parse.parse(result.stdout, (sent_at, time.time()))
+        return replace(facts, answers={name: self._asked(question) for name, question in request.questions})
+
+    def _asked(self, question: Command) -> Answered:
+        try:
+            result = self.run(replace(question, mutates=False), check=False)
+        except HostError as error:
+            return Answered(-1, error.message)
+        return Answered(result.exit_code, config.without_passwords(result.stdout + result.stderr))
 
     def _looker(self, owner: str) -> str:
         """Whom the look runs as. The script becomes whom it can by itself, but it has no password for a sudo that asks for one."""

@@ -80,6 +80,7 @@ def _with_files(known: Postgres, rows: Mapping[str, list[Row]]) -> Postgres:
         bin_directory=_one(rows, "postmaster", 1) or _one(rows, "binaries"),
         is_running="postmaster" in rows,
         postmaster_pid=number(_one(rows, "postmaster")),
+        started_at=number(pid_lines[2]) if "postmaster" in rows else 0,
         stray_pids=tuple(number(row[0]) for row in rows.get("stray", ())),
         port=number(_one(rows, "socket")) or number(pid_lines[3]) or number(on_disk.get("port", ""), 5432),
         socket_directory=_one(rows, "socket", 1) or pid_lines[4].strip(),
