@@ -156,6 +156,12 @@ def overridden_by_auto(auto_text: str, names: Iterable[str]) -> dict[str, str]:
     return {name: auto[name] for name in names if name in auto}
 
 
+def conninfo_words(text: str) -> dict[str, str]:
+    """The words of a conninfo string of the form `host=… port='…'`; {} for a URI."""
+    found = re.findall(r"(\w+)\s*=\s*('(?:[^'\\\\]|\\\\.)*'|[^\s']+)", text)
+    return {name: re.sub(r"\\\\(.)", r"\1", word[1:-1]) if word.startswith("'") else word for name, word in found}
+
+
 def without_settings(text: str, names: Iterable[str]) -> str:
     """The text without the lines that set these names (an auto.conf freed of what contradicts the managed block)."""
     unwanted = set(names)

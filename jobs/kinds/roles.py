@@ -18,7 +18,7 @@ OURS = "pgpanel_"
 def role_step(scene: Scene, params: SetupParams) -> Step:
     """One step for both. A fingerprint of the passwords is noted: the server cannot be asked whether they are ours."""
     primary = scene.primary
-    noted = WriteFile(own_file(primary, "roles"), _fingerprints(scene, params), primary.owner)
+    noted = noted_file(scene, params)
     sql = (*_pieces(_replication(scene, params)), *_pieces(_monitoring(scene, params)))
 
     def done(world: World) -> bool:
@@ -33,6 +33,11 @@ def role_step(scene: Scene, params: SetupParams) -> Step:
         why="Standbys log in with the first and may only read WAL; the panel watches with the second and cannot write."
         " The server gets verifiers, never the passwords.",
     )  # fmt: skip
+
+
+def noted_file(scene: Scene, params: SetupParams) -> WriteFile:
+    """On the primary: of which passwords its roles have the verifiers."""
+    return WriteFile(own_file(scene.primary, "roles"), _fingerprints(scene, params), scene.primary.owner)
 
 
 def _pieces(text: Text) -> tuple[str | Secret, ...]:

@@ -36,7 +36,9 @@ def on_host(name: str, *arguments: str, **options: object) -> Command:
 @dataclass(frozen=True)
 class Scene:
     """members: every node that gets what is symmetric (keys, roles' lines, settings): primary, standbys, and `others`, nodes of the
-    cluster that already follow the primary and are not made by this job. is_reseeding: standbys that exist are copied anew."""
+    cluster that already follow the primary and are not made by this job. is_reseeding: standbys that exist are copied anew.
+    absent: followers that do not answer now. No step runs on them, but their lines, archive target and key stay on the others.
+    upstreams: who follows another than the primary (a cascade). synchronous: synchronous_standby_names, where a job decides it."""
 
     brief: Brief
     primary: NodeSpec
@@ -48,6 +50,9 @@ class Scene:
     homes: Mapping[str, str] = field(default_factory=dict)
     slots: Mapping[str, str] = field(default_factory=dict)
     is_reseeding: bool = False
+    absent: tuple[NodeSpec, ...] = ()
+    upstreams: Mapping[str, str] = field(default_factory=dict)
+    synchronous: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def version(self) -> Version:
@@ -58,11 +63,21 @@ class Scene:
         return (self.primary, *self.standbys, *self.others)
 
     @property
+    def family(self) -> tuple[NodeSpec, ...]:
+        """The members and those of them that are away: whom every member knows."""
+        return (*self.members, *self.absent)
+
+    @property
     def followers(self) -> tuple[NodeSpec, ...]:
         return (*self.standbys, *self.others)
 
     def peers(self, spec: NodeSpec) -> tuple[NodeSpec, ...]:
-        return tuple(member for member in self.members if member.name != spec.name)
+        known = sorted(self.family, key=lambda member: member.name)  # whoever is primary, the files that name them stay the same
+        return tuple(member for member in known if member.name != spec.name)
+
+    def upstream(self, spec: NodeSpec) -> NodeSpec:
+        name = self.upstreams.get(spec.name, self.primary.name)
+        return self.brief.nodes[name if name != spec.name else self.primary.name]
 
     def new_directory(self, spec: NodeSpec) -> str:
         return f"{spec.data_directory}.new-{self.brief.job}"
@@ -103,12 +118,31 @@ def scene_of(primary: str, standbys: Sequence[str], brief: Brief, world: World) 
         primary=spec,
         standbys=tuple(brief.nodes[name] for name in standbys),
         others=others,
+        absent=absent_members(spec, brief, world, chosen),
         major=found.major if found else "",
         system_identifier=identifier,
         segment_bytes=control.wal_segment_bytes if control else 16 * 1024 * 1024,
         slots={node.name: slot for node in brief.nodes.values() if (slot := slot_in_use(world, node, identifier))},
         homes={name: home_of(facts, brief.nodes[name]) for name, facts in world.nodes.items() if isinstance(facts, Facts)},
     )
+
+
+def absent_members(primary: NodeSpec, brief: Brief, world: World, chosen: Sequence[str]) -> tuple[NodeSpec, ...]:
+    """Nodes that do not answer and that the primary's managed block of pg_hba.conf names: they were members when it was written."""
+    away = [node for node in brief.nodes.values() if isinstance(world.nodes.get(node.name), Unreachable)]
+    named = _named_in_hba(world, primary) if away else frozenset()
+    return tuple(node for node in away if node.name in named and node.name not in chosen)
+
+
+def _named_in_hba(world: World, primary: NodeSpec) -> frozenset[str]:
+    facts = world.nodes.get(primary.name)
+    found = facts.paths.get(f"{primary.config_directory}/pg_hba.conf") if isinstance(facts, Facts) else None
+    try:
+        block = config.block_of((found.text if found else None) or "")
+    except config.ConfigDamaged:  # the preflight refuses it in its own words
+        return frozenset()
+    lines = block.lines if block else ()
+    return frozenset(line.rpartition("  # ")[2] for line in lines if line.startswith("host replication "))
 
 
 def slot_in_use(world: World, spec: NodeSpec, identifier: str) -> str:
@@ -120,6 +154,22 @@ def slot_in_use(world: World, spec: NodeSpec, identifier: str) -> str:
         return found.receiver.slot_name
     said = config.parse_settings(found.config_text) | config.parse_settings(found.auto_config_text)
     return found.setting("primary_slot_name") or (said | config.parse_settings(found.recovery_text)).get("primary_slot_name", "")
+
+
+def upstream_of(world: World, spec: NodeSpec, brief: Brief) -> str:
+    """The node that a standby is told to follow, "" where that is none of the cluster's."""
+    found = postgres_of(world, spec)
+    if found is None:
+        return ""
+    said = config.parse_settings(found.config_text) | config.parse_settings(found.auto_config_text)
+    text = (said | config.parse_settings(found.recovery_text)).get("primary_conninfo", "")
+    texts = (found.receiver.conninfo if found.receiver else "", found.setting("primary_conninfo"), text)
+    words = [config.conninfo_words(one) for one in texts if one]
+    places = {(known.get("host", ""), known.get("port", "5432")) for known in words[:1]}
+    return next(
+        (node.name for node in brief.nodes.values() for host in (node.address, node.ssh_host) if (host, str(node.port)) in places),
+        "",
+    )
 
 
 def home_of(facts: Facts, spec: NodeSpec) -> str:
@@ -210,6 +260,10 @@ def request_of(brief: Brief, spec: NodeSpec, more_paths: Sequence[str] = ()) -> 
             f"{data}/{MARKER}",
             f"{data}/{REPLACEABLE}",
             f"{data}/recovery.conf",
+            f"{data}/recovery.done",
+            f"{data}/standby.signal",
+            f"{data}/pgpanel.fence-{brief.job}",
+            f"{data}/pgpanel.unfenced-{brief.job}",
             new,
             f"{new}/{MARKER}",
             f"{new}/{KEPT}",
@@ -220,6 +274,7 @@ def request_of(brief: Brief, spec: NodeSpec, more_paths: Sequence[str] = ()) -> 
         *(f"{own}/serve-{node}" for node in brief.nodes if node != spec.name),
         *(f"{home}/.ssh/authorized_keys" for home in homes),
         f"/etc/systemd/system/multi-user.target.wants/{spec.service}.service",
+        f"/run/systemd/system/{spec.service}.service.d/pgpanel.conf",
         *("/etc/ssl/certs/ssl-cert-snakeoil.pem", "/etc/ssl/private/ssl-cert-snakeoil.key"),
     )
     peers = [node for node in brief.nodes.values() if node.name != spec.name]

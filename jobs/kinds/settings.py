@@ -50,7 +50,7 @@ def archives(scene: Scene, params: SetupParams, world: World) -> bool:
     command = value_of(server, "archive_command")
     if command in ("", "(disabled)") or "/.pgpanel/push" in command:
         return not library or params.replace_archive_command
-    feeds_us = any(peer.address in command and peer.wal_archive_directory in command for peer in scene.followers)
+    feeds_us = any(peer.address in command and peer.wal_archive_directory in command for peer in (*scene.followers, *scene.absent))
     return params.replace_archive_command or (feeds_us and not library)
 
 
@@ -80,10 +80,10 @@ def shared_settings(scene: Scene, params: SetupParams, world: World) -> dict[str
     server = postgres_of(world, scene.primary)
     wanted = {
         "wal_level": _wal_level(server, scene),
-        "max_wal_senders": _at_least(server, "max_wal_senders", len(scene.members) + 1),
+        "max_wal_senders": _at_least(server, "max_wal_senders", len(scene.family) + 1),
     }
     if has_slots(scene, params):
-        wanted["max_replication_slots"] = _at_least(server, "max_replication_slots", len(scene.members))
+        wanted["max_replication_slots"] = _at_least(server, "max_replication_slots", len(scene.family))
     wanted |= {"hot_standby": "on"} | _retention(scene, params, world) | _archiving(scene, params, world, server)
     if needs_hints(scene, server) and (params.rewind_ready or value_of(server, "wal_log_hints") == "on"):
         wanted["wal_log_hints"] = "on"
@@ -102,6 +102,8 @@ def node_settings(scene: Scene, params: SetupParams, world: World, spec: NodeSpe
     wanted = {"port": str(spec.port), "listen_addresses": listen_addresses(scene, world, spec)} | shared_settings(
         scene, params, world
     )
+    if names := synchronous_names_of(scene, world, spec):
+        wanted |= names
     if archives(scene, params, world):
         wanted["archive_command"] = f'{shell_word(own_file(spec, "push"))} "%p" "%f"'
     if scene.version.recovery_style == "signal":
@@ -109,6 +111,20 @@ def node_settings(scene: Scene, params: SetupParams, world: World, spec: NodeSpe
         if _has_trigger_file(scene, postgres_of(world, spec)):
             wanted["promote_trigger_file"] = ""
     return scene.version.settings(wanted, scene.segment_bytes)
+
+
+def synchronous_names_of(scene: Scene, world: World, spec: NodeSpec) -> dict[str, str]:
+    """What this job decides, or what the node's block has said since its role last changed; a standby does not heed it."""
+    name = "synchronous_standby_names"
+    if spec.name in scene.synchronous:
+        return {name: scene.synchronous[spec.name]}
+    server = postgres_of(world, spec)
+    try:
+        block = config.block_of(server.config_text) if server else None
+    except config.ConfigDamaged:  # the preflight refuses it in its own words
+        return {}
+    said = config.parse_settings("\n".join(block.lines)) if block else {}
+    return {name: said[name]} if name in said else {}
 
 
 def _has_trigger_file(scene: Scene, server: Postgres | None) -> bool:
@@ -134,8 +150,9 @@ def recovery_settings(scene: Scene, params: SetupParams, world: World, spec: Nod
 
 def conninfo(scene: Scene, params: SetupParams, spec: NodeSpec) -> str:
     """No password in it: it comes from a file (before 10 libpq cannot be told from which, see `standby.recovery_file`)."""
+    upstream = scene.upstream(spec)
     return postgres.primary_conninfo(
-        scene.version, host=scene.primary.address, port=scene.primary.port, user=params.replication_role,
+        scene.version, host=upstream.address, port=upstream.port, user=params.replication_role,
         application_name=spec.name,        passfile="" if params.trust else own_file(spec, "pgpass"), connect_timeout="10",
     )  # fmt: skip
 
@@ -158,11 +175,19 @@ def listen_addresses(scene: Scene, world: World, spec: NodeSpec) -> str:
         words = _words(value_of(postgres_of(world, scene.primary), "listen_addresses", "*"))
         words = [spec.address if word == scene.primary.address else word for word in words]
     else:
-        words = _words(value_of(postgres_of(world, spec), "listen_addresses", "localhost"))
+        words = _words(_listening(postgres_of(world, spec)))
     if not {"*", "0.0.0.0", spec.address} & set(words):  # noqa: S104
         is_local = isinstance(facts, Facts) and spec.address in facts.addresses
         words = [*words, spec.address] if is_local else ["*"]
     return ",".join(dict.fromkeys(words))
+
+
+def _listening(server: Postgres | None) -> str:
+    """As it runs; of a server that is stopped as its files say, so that it is told the same while it is."""
+    if server is None or server.settings:
+        return value_of(server, "listen_addresses", "localhost")
+    said = config.parse_settings(server.config_text) | config.parse_settings(server.auto_config_text)
+    return said.get("listen_addresses", "localhost")
 
 
 def _words(text: str) -> list[str]:
