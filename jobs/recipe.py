@@ -53,6 +53,7 @@ class Brief:
     job: the job's own name on hosts and in markers, e.g. "job-418-3fa97c01": no other job of any panel has it.
     secrets: by purpose ("replication_password", "monitoring_password", "archive_key:pg1",
         "archive_public_key:pg1"); values never reach a plan or a log.
+    quarantined: nodes that must not become writable, and why.
     """
 
     job: str
@@ -60,6 +61,7 @@ class Brief:
     cluster_identifier: str
     nodes: Mapping[str, NodeSpec]
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    quarantined: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,63 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What one host does in a section: a command whose input stays open (`Host.open`): one word a line, one answer a line."""
+
+    name: str
+    node: str
+    command: Command
+
+
+class Cues(Protocol):
+    """How a section's `conduct` speaks with its parts. A lost line is `ConnectionLost`, no answer in time `Silent`
+    (remote.errors).
+
+    Nothing of it touches the database or the log: what was said and heard is kept in memory and written after the section.
+    """
+
+    def say(self, part: str, line: str) -> None: ...
+    def hear(self, part: str, within_seconds: float = 10.0) -> str:
+        """The part's next line."""
+
+    def reopen(self, part: str) -> None:
+        """The part anew, after its line was lost; HostError when it cannot be had."""
+
+    def check(self) -> None:
+        """Raises when the job is no longer wanted, or no longer this worker's: asked before the point of no return."""
+
+    def note(self, text: str) -> None:
+        """A sentence for the log."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a section, or a job that tells more than "succeeded", ended.
+
+    word: done | rolled_back | cleanup_pending | unknown. report: what `Job.report` is to know of it (gap_ms, timeline_before, …).
+    """
+
+    word: str = "done"
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Ended(Exception):
+    """Raised by a kind: the job ends as failed, with this word (`Job.ending`), and says what happened and what to do about it."""
+
+    def __init__(self, ending: str, message: str, mend: str = "", report: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.ending, self.message, self.mend, self.report = ending, message, mend, dict(report or {})
+
+
+@dataclass(frozen=True)
+class Section:
+    """A critical section as one step: its parts are opened before, `conduct` (pure) runs it, its records are written after it."""
+
+    parts: tuple[Part, ...]
+    conduct: Callable[[Cues], Ending]
+
+
+@dataclass(frozen=True)
 class Step:
     """One step on one host.
 
@@ -116,6 +175,8 @@ class Step:
     why: one sentence for the plan page.
     reads: nodes whose facts `done` looks at, besides `node`.
     diagnosis: read-only commands whose answer tells why the step failed (the server's log, say); run only then, into the job's log.
+    section: instead of actions: a critical section over several hosts.
+    is_point_of_no_return: once it is done, a job that fails ends as `cleanup_pending`, and one that succeeds as `done`.
     """
 
     key: str
@@ -132,11 +193,22 @@ class Step:
     reads: tuple[str, ...] = ()
     is_proof: bool = False
     diagnosis: tuple[Command, ...] = ()
+    section: Section | None = None
+    is_point_of_no_return: bool = False
+
+    def runs(self, world: World) -> tuple[Action, ...]:
+        """What it sends to hosts: its actions, or the parts of its section."""
+        if self.section:
+            return tuple(part.command for part in self.section.parts)
+        return tuple(self.actions(world))
 
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A step as shown, stored and hashed. accounts: whom each of `shown` runs as ("" = whoever logs in)."""
+    """A step as shown, stored and hashed. accounts: whom each of `shown` runs as ("" = whoever logs in).
+
+    nodes: on which host each of them runs, where that is not `node` alone.
+    """
 
     key: str
     node: str
@@ -148,6 +220,8 @@ class PlannedStep:
     destroys: str = ""
     restarts: str = ""
     accounts: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    is_point_of_no_return: bool = False
 
     @property
     def commands(self) -> tuple[tuple[str, str], ...]:
@@ -227,12 +301,14 @@ def identities_of(brief: Brief, world: World, names: Sequence[str]) -> dict[str,
 
 def planned(step: Step, world: World) -> PlannedStep:
     is_needed = step.forecast(world) if step.forecast else not step.done(world)
-    actions = tuple(step.actions(world)) if is_needed else ()
+    actions = step.runs(world) if is_needed else ()
+    parts = step.section.parts if step.section and is_needed else ()
     diffs = tuple((action.path, file_diff(action, world.facts(step.node))) for action in actions if isinstance(action, WriteFile))
     return PlannedStep(
         key=step.key, node=step.node, title=step.title, why=step.why, is_needed=is_needed,
         shown=shown_lines(actions), accounts=accounts(actions), diffs=diffs,
         destroys=step.destroys if is_needed else "", restarts=step.restarts if is_needed else "",
+        nodes=tuple(part.node for part in parts), is_point_of_no_return=step.is_point_of_no_return,
     )  # fmt: skip
 
 

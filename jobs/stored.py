@@ -28,7 +28,8 @@ def plan_from_json(data: Mapping[str, Any]) -> Plan:
 
 def _step(data: Mapping[str, Any]) -> PlannedStep:
     diffs = tuple((path, diff) for path, diff in data["diffs"])
-    return PlannedStep(**{**data, "shown": tuple(data["shown"]), "accounts": tuple(data["accounts"]), "diffs": diffs})
+    words = {name: tuple(data.get(name, ())) for name in ("shown", "accounts", "nodes")}
+    return PlannedStep(**{**data, **words, "diffs": diffs})
 
 
 def moved(confirmed: Plan, now: Plan) -> list[str]:
