@@ -22,13 +22,13 @@ SKEW_SECONDS = 10.0
 
 
 def host_checks(brief: Brief, world: World, names: Sequence[str], bystanders: Collection[str] = ()) -> list[Check]:
-    """bystanders: nodes that the job was not asked about, but whose part in what is symmetric must not get lost."""
+    """bystanders: nodes that the job was not asked about; one that does not answer holds it up in nothing (`absent_check`)."""
     found: list[Check] = []
     for name in names:
         facts, spec = world.nodes[name], brief.nodes[name]
         if isinstance(facts, Unreachable):
-            way_out = f". If it is gone for good, remove {name} from the panel first" if name in bystanders else ""
-            found.append(Line("host.reachable", name, "The host answers").refused(facts.message, f"{facts.mend}{way_out}"))
+            if name not in bystanders or facts.cause == "host-key":  # somebody else may stand in its place
+                found.append(Line("host.reachable", name, "The host answers").refused(facts.message, facts.mend))
         else:
             found += [answer for answer in (one(facts, spec) for one in HOST_CHECKS) if answer]
     return found
@@ -85,6 +85,22 @@ def _clock(facts: Facts, spec: NodeSpec) -> Check:
         f"on {spec.name}, run an NTP client",
         "timedatectl set-ntp true",
     )
+
+
+def absent_check(scene: Scene, world: World, name: str) -> Check | None:
+    """A node that nobody asked about and that does not answer: what stays for it, and what it still lacks afterwards."""
+    facts = world.nodes[name]
+    if not isinstance(facts, Unreachable) or facts.cause == "host-key":
+        return None
+    line, new = Line("host.reachable", name, "The host answers"), ", ".join(spec.name for spec in scene.standbys)
+    again = f"when it answers again, add {new} once more: that brings {name} into line and copies nothing"
+    gone = f"if it is gone for good, remove {name} from the panel"
+    if name not in {spec.name for spec in scene.absent}:
+        reason = f"{facts.message}. The panel has not made it follow yet, and prepares nothing for it now"
+        return line.warning(reason, f"{again}; {gone}")
+    stays = "Its slot, its lines in pg_hba.conf and its place in the archiving stay on the others, so that it can follow on"
+    reason = f"{facts.message}. Nothing is done on it. {stays}; until it is brought into line it knows nothing of {new}"
+    return line.warning(reason, f"{again}; {gone}")
 
 
 HOST_CHECKS: tuple[Callable[[Facts, NodeSpec], Check | None], ...] = (_becoming, _account, _remove_ipc, _clock)
@@ -160,7 +176,7 @@ def config_check(spec: NodeSpec, world: World) -> Check | None:
 def reach_checks(scene: Scene, world: World, with_ssh: bool) -> Iterator[Check]:
     """Ports really opened from the hosts: every node reaches every other's server, and for archiving its sshd."""
     for spec in scene.members:
-        for peer in scene.peers(spec):
+        for peer in (peer for peer in scene.peers(spec) if peer not in scene.absent):
             yield from _way(scene, world, spec, peer, "PostgreSQL")
             if with_ssh:
                 yield from _way(scene, world, spec, peer, "sshd")

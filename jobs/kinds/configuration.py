@@ -29,7 +29,7 @@ def block_lines(scene: Scene, params: SetupParams, world: World, spec: NodeSpec)
 def hba_lines(scene: Scene, params: SetupParams, world: World) -> tuple[str, ...]:
     """The same on every node: each may become the primary."""
     method = "trust" if params.trust else _password_method(scene, params, world)
-    members = sorted(scene.members, key=lambda member: member.name)
+    members = sorted(scene.family, key=lambda member: member.name)
     lines = [f"host replication {params.replication_role} {hba_address(node.address)} {method}  # {node.name}" for node in members]
     places = (*LOOPBACK, *(hba_address(address) for address in params.panel_addresses))
     watching = "scram-sha-256" if scene.version.has_scram else "md5"

@@ -36,10 +36,10 @@ def _senders(scene: Scene, _params: SetupParams, world: World, server: Postgres)
     line = _line(scene, "senders", "Replication connections free now")
     total, used = number_of(server, "max_wal_senders"), len(server.senders)
     is_copying = any(is_new(scene, world, spec) for spec in scene.standbys)
-    if is_copying and total - used < 2 and total >= len(scene.members) + 1:
+    if is_copying and total - used < 2 and total >= len(scene.family) + 1:
         mend = "end what uses them (pg_stat_replication), or raise max_wal_senders and restart"
         return line.refused(f"{used} of {total} are in use; a copy needs 2", mend)
-    if total < len(scene.members) + 1:
+    if total < len(scene.family) + 1:
         return line.ok(f"max_wal_senders is raised from {total}")
     return line.ok(f"{total - used} of {total}")
 
@@ -48,9 +48,9 @@ def _slots(scene: Scene, params: SetupParams, _world: World, server: Postgres) -
     if not has_slots(scene, params):
         return None
     line, total = _line(scene, "slots", "Replication slots free now"), number_of(server, "max_replication_slots")
-    ours = {scene.slot(spec) for spec in scene.followers}
+    ours = {scene.slot(spec) for spec in (*scene.followers, *scene.absent)}
     others = [slot for slot in server.slots if slot.name not in ours]
-    if total >= len(scene.members) and total - len(others) < len(ours):
+    if total >= len(scene.family) and total - len(others) < len(ours):
         names = ", ".join(slot.name for slot in others)
         return line.refused(
             f"all {total} are taken: {names}", "drop those that nobody uses, or raise max_replication_slots and restart"
@@ -111,7 +111,7 @@ def _trust(scene: Scene, params: SetupParams, world: World, _server: Postgres) -
     line = _line(scene, "trust", "Replication without a password")
     if not params.trust:
         return None
-    nodes = {member.address for member in scene.members} | {"127.0.0.1", "::1", "localhost"}
+    nodes = {member.address for member in scene.family} | {"127.0.0.1", "::1", "localhost"}
     for spec in scene.members:
         if more := set(listen_addresses(scene, world, spec).split(",")) - nodes:
             reason = f"{spec.name} listens on {', '.join(sorted(more))}: the port is open to more than the nodes"

@@ -19,7 +19,7 @@ from jobs.kinds.settings import has_slots, kept_megabytes
 from jobs.kinds.standby import has_recovery_file, standby_steps
 from jobs.kinds.standby_checks import standby_checks
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
-from remote.facts import FactsRequest, Unreachable
+from remote.facts import FactsRequest
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,13 @@ class Setup:
     def checks(self, params: SetupParams, brief: Brief, world: World) -> Sequence[Check]:
         bystanders = set(brief.nodes) - {params.primary, *params.standbys}
         found = checks.host_checks(brief, world, self.nodes(params, brief), bystanders)
-        if any(isinstance(facts, Unreachable) for facts in world.nodes.values()):
+        if any(check.key.startswith("host.reachable") for check in found):
             return found
         found.append(checks.source_check(brief.nodes[params.primary], brief, world))
         if found[-1].level == "refused":
             return found
         scene = self._scene(params, brief, world)
+        found += [check for check in (checks.absent_check(scene, world, name) for name in sorted(bystanders)) if check]
         found += primary_checks(scene, params, world)
         for spec in scene.standbys:
             found += standby_checks(scene, world, spec, params.replace_empty_cluster, params.tablespaces)
@@ -97,6 +98,7 @@ class Setup:
             else:
                 lines.append(f"{spec.name} is a standby of {scene.primary.name} already and is not copied again.")
         lines += [f"{spec.name} follows already; it gets the same lines as the others." for spec in scene.others]
+        lines += [f"{spec.name} does not answer: what it needs to follow on stays as it is." for spec in scene.absent]
         for spec in scene.followers:
             if names := self._standby_pending(scene, params, world, spec):
                 lines.append(f"{spec.name}, a standby, is restarted, for {', '.join(names)}.")

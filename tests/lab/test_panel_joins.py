@@ -194,10 +194,13 @@ def test_a_host_that_does_not_answer_is_refused(stage: Stage, unchanged: dict[st
     assert "does not answer" in said or "cannot be reached" in said
     assert f"nc -vz {away.ip} {away.ssh_port}" in said
     assert "remove away" not in said
-    # a third node is not held up for ever by one that is dead: the way out is named
+    # a third node is not held up by one that is dead: it is warned of, with the way out
     bystander = spare(stage, "waiting", create=False)
     stage.add_node("by-hand-15", "waiting", bystander)
-    assert "If it is gone for good, remove away from the panel first" in stage.planned("by-hand-15", "p15a", "waiting")
+    page = plan(stage.person, "by-hand-15", "add_standby", primary="p15a", standbys=["waiting"])
+    assert has_plan(page)
+    for words in ("The panel has not made it follow yet", "if it is gone for good, remove away from the panel"):
+        assert words in page.text
 
 
 def test_a_wrong_password_is_refused_without_being_repeated(stage: Stage, unchanged: dict[str, Host], tmp_path: Any) -> None:

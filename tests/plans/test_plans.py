@@ -22,7 +22,7 @@ from jobs.kinds.standby import has_recovery_conf, recovery_file
 from jobs.recipe import Brief, Check, NodeSpec, World, plan_of
 from remote import config
 from remote.command import Action, Detached, Secret, WriteFile, text_shown
-from remote.facts import Facts, facts_from_json
+from remote.facts import Facts, Unreachable, facts_from_json
 from remote.layouts import LAYOUTS
 
 HERE = Path(__file__).parent
@@ -66,7 +66,8 @@ def situation(case: dict[str, Any]) -> tuple[Brief, World]:
         secrets[f"archive_key:{name}"] = Secret(f"key of {name}", f"private-{name}")
         secrets[f"archive_public_key:{name}"] = Secret("public key", f"ssh-ed25519 AAAAkey{name} comment")
     nodes = {name: spec_of(name, case, seen, major) for name, seen in facts.items()}
-    return Brief("job-7", "shop", case.get("cluster_identifier", ""), nodes, secrets), World(facts)
+    away = {name: Unreachable("timeout", f"{name} does not answer", f"start {name}") for name in case.get("away", [])}
+    return Brief("job-7", "shop", case.get("cluster_identifier", ""), nodes, secrets), World(facts | away)
 
 
 def told(action: Action) -> str:
@@ -150,9 +151,8 @@ def test_planning_again_gives_the_same_hash_and_no_secret_is_in_it(path: Path) -
     first, again = (plan_of(kind, kind.params(case["params"]), brief, world) for _ in range(2))
     moved = World(
         {
-            name: replace(facts, clock_skew_seconds=0.5, elapsed_ms=9)
+            name: replace(facts, clock_skew_seconds=0.5, elapsed_ms=9) if isinstance(facts, Facts) else facts
             for name, facts in world.nodes.items()
-            if isinstance(facts, Facts)
         }
     )
     assert first.hash == again.hash == plan_of(kind, kind.params(case["params"]), brief, moved).hash
