@@ -150,6 +150,18 @@ class Slot:
     wal_status: str = ""
     safe_wal_bytes: int | None = None
     is_temporary: bool = False
+    active_pid: int = 0
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """One that has been open for more than 5 s; `name` is its session's application, or of a prepared one its identifier."""
+
+    name: str
+    database: str
+    user: str
+    age_seconds: int
+    pid: int = 0
 
 
 @dataclass(frozen=True)
@@ -260,6 +272,8 @@ class Postgres:
     databases: tuple[str, ...] = ()
     extensions: Mapping[str, str] = field(default_factory=dict)
     connection_count: int = 0
+    transactions: tuple[Transaction, ...] = ()
+    prepared: tuple[Transaction, ...] = ()
 
     def setting(self, name: str, default: str = "") -> str:
         """A setting's value as the running server has it, in pg_settings' unit."""

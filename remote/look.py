@@ -152,6 +152,7 @@ def _slots(version: Version) -> str:
         "wal_status" if version.has_slot_limit else "NULL",
         "temporary" if version.has_temporary_slots else "NULL",
         "safe_wal_size" if version.has_slot_limit else "NULL",
+        version.slot_pid,
         source="FROM pg_replication_slots",
     )  # fmt: skip
 
@@ -183,6 +184,21 @@ def _archiver(version: Version) -> str:
     return _row(
         "archiver", "archived_count", "failed_count", "last_archived_wal", "last_failed_wal", "last_archived_time",
         "last_failed_time", source="FROM pg_stat_archiver",
+    )  # fmt: skip
+
+
+def _transactions(version: Version) -> str:
+    """What has been open for longer than a moment, and what was prepared and waits for its second word."""
+    pid = version.stat_activity_pid
+    age = "extract(epoch FROM clock_timestamp() - {})::bigint"
+    # without a database: a WAL sender, or a worker of the server's own
+    long = f"datname IS NOT NULL AND {pid} <> pg_backend_pid() AND xact_start < clock_timestamp() - interval '5 s'"
+    return "\n".join(
+        (
+            _row("transaction", pid, "datname", "usename", "application_name", age.format("xact_start"),
+                 source=f"FROM pg_stat_activity WHERE {long} ORDER BY xact_start LIMIT 20"),
+            _row("prepared", "gid", "database", "owner", age.format("prepared"), source="FROM pg_prepared_xacts LIMIT 20"),
+        )
     )  # fmt: skip
 
 
@@ -227,7 +243,7 @@ def _end(_version: Version) -> str:
 
 
 _SERVER_QUERIES: tuple[Query, ...] = (
-    _files, _state, _settings, _roles, _slots, _senders, _receiver, _archiver, _tablespaces, _databases, _libraries, _collations,
-    _hba_rules, _end,
+    _files, _state, _settings, _roles, _slots, _senders, _receiver, _archiver, _transactions, _tablespaces, _databases, _libraries,
+    _collations, _hba_rules, _end,
 )  # fmt: skip
 _DATABASE_QUERIES: tuple[Query, ...] = (_libraries, _collations)

@@ -16,6 +16,7 @@ from remote.facts import (
     Setting,
     Slot,
     Tablespace,
+    Transaction,
     WalReceiver,
     WalSender,
 )
@@ -186,6 +187,8 @@ def _with_sql(known: Postgres, rows: SqlRows, warnings: Warnings) -> Postgres:
         roles=_read(rows, "role", _role),
         slots=_read(rows, "slot", _slot),
         senders=_read(rows, "sender", _sender),
+        transactions=_read(rows, "transaction", _transaction),
+        prepared=_read(rows, "prepared", _prepared),
         receiver=next(iter(_read(rows, "receiver", _receiver)), None),
         archiver=next(iter(_read(rows, "archiver", _archiver)), None),
         hba_errors=_read(rows, "hba_error", _hba_error),
@@ -225,8 +228,16 @@ def _setting(row: Row) -> Setting:
 def _slot(row: Row) -> Slot:
     return Slot(
         name=row[0], kind=row[1], is_active=row[2] == "t", restart_lsn=lsn.parse_or_zero(row[3]), held_bytes=number(row[4]),
-        wal_status=row[5], is_temporary=row[6] == "t", safe_wal_bytes=number(row[7]) if row[7] else None,
+        wal_status=row[5], is_temporary=row[6] == "t", safe_wal_bytes=number(row[7]) if row[7] else None, active_pid=number(row[8]),
     )  # fmt: skip
+
+
+def _transaction(row: Row) -> Transaction:
+    return Transaction(name=row[3], database=row[1], user=row[2], age_seconds=number(row[4]), pid=number(row[0]))
+
+
+def _prepared(row: Row) -> Transaction:
+    return Transaction(name=row[0], database=row[1], user=row[2], age_seconds=number(row[3]))
 
 
 def _sender(row: Row) -> WalSender:

@@ -125,7 +125,7 @@ class Version:
     has_stat_archiver: bool = True
     has_stat_wal_receiver: bool = True
     has_cascading: bool = True
-    has_pending_restart: bool = True
+    has_pending_restart: bool = True  # and pg_file_settings
     has_auto_conf: bool = True
     has_include_dir: bool = True
     has_hba_file_rules: bool = True
@@ -156,6 +156,7 @@ class Version:
     has_replication_lag: bool = True
     has_stat_replication: bool = True
     stat_activity_pid: str = "pid"
+    slot_pid: str = "active_pid"
     receiver_written: str = "written_lsn"
     receiver_flushed: str = "flushed_lsn"
     receiver_has_sender: bool = True
@@ -320,7 +321,8 @@ _PATCHES: tuple[tuple[str, dict[str, Any]], ...] = (
              "wal_level_names": ("minimal", "archive", "hot_standby", "logical"), "backup_is_exclusive": True,
              "backup_start_call": "pg_start_backup({label}, {fast})", "backup_stop_call": "pg_stop_backup()",
              "has_stat_wal_receiver": False, "slots_reserve_at_once": False, "base_backup": {"waits_for_slot": False}}),
-    ("9.4", {"target_action_setting": "pause_at_recovery_target", "has_archive_always": False, "has_pending_restart": False,
+    ("9.4", {"slot_pid": "NULL",
+             "target_action_setting": "pause_at_recovery_target", "has_archive_always": False, "has_pending_restart": False,
              "tools": {"rewind": ""}}),
     ("9.3", {"has_slots": False, "has_stat_archiver": False, "has_auto_conf": False, "has_wal_log_hints": False,
              "standby_at_least": _STANDBY_AT_LEAST[:3], "base_backup": {"maps_tablespaces": False, "limits_rate": False,
