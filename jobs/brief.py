@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clusters import services as clusters
-from clusters.models import Node
+from clusters.models import Node, Quarantine
 from jobs.models import Job
 from jobs.recipe import Brief, NodeSpec
 from remote.command import Secret
@@ -28,6 +28,10 @@ def brief_of(job: Job) -> Brief:
         cluster_identifier=job.cluster.system_identifier,
         nodes={node.name: node_spec(node) for node in nodes},
         secrets=_secrets(job, nodes),
+        quarantined={
+            held.node.name: held.reason
+            for held in Quarantine.objects.filter(node__cluster=job.cluster, lifted_at=None).select_related("node")
+        },
     )
 
 
