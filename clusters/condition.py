@@ -31,6 +31,14 @@ def worst_of(nodes: Sequence[Node]) -> tuple[str, str]:
     return next(_problems([(node.name, _of_this_cluster(node)) for node in nodes]), ("streaming", ""))
 
 
+def is_primary_in_trouble(nodes: Sequence[Node]) -> bool:
+    """Does no node take writes, as far as is seen, in a cluster that replicates?"""
+    states = [(node, state) for node in nodes if (state := _of_this_cluster(node))]
+    serving = [state for _node, state in states if state.role == "primary" and state.is_reachable]
+    is_served = any(state.sample.get("cause") != "stopped" for state in serving)
+    return not is_served and any(state.role == "standby" for _node, state in states)
+
+
 def is_bare(node: Node) -> bool:
     """Has it no database cluster of this replication yet?"""
     state = state_of(node)

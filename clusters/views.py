@@ -18,11 +18,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from clusters import connections, dangers, services, tasks
 from clusters import credentials as keeping
-from clusters.condition import WORST_FIRST, facts_of, is_bare, seen_of, state_of, worst_of
+from clusters.condition import WORST_FIRST, facts_of, is_bare, is_primary_in_trouble, seen_of, state_of, worst_of
 from clusters.drafts import DONE
 from clusters.findings import disks_of
 from clusters.forms import ClusterForm, CredentialForm, NodeForm, RemoveForm
 from clusters.models import Cluster, Credential, Draft, Node
+from clusters.offers import offers_of
 from clusters.rights import cluster_or_404, clusters_for, may, node_or_404
 from clusters.wizard import person
 from pgpanel.templatetags.show import bytes_shown
@@ -54,6 +55,7 @@ def _card(cluster: Cluster) -> dict[str, Any]:
         "nodes": nodes,
         "word": word,
         "problem": problem,
+        "is_primary_in_trouble": is_primary_in_trouble(nodes),
         "rank": WORST_FIRST.index(word),
     }
 
@@ -67,10 +69,19 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
     context = {
         "cluster": cluster, "nodes": nodes, "word": word, "problem": problem, "primary": primary,
         "connections": connections.strings(nodes, primary), "dangers": _dangers(nodes),
-        "bare": [node for node in nodes if is_bare(node)],
+        "bare": [node for node in nodes if is_bare(node)], "busy": _busy(cluster),
+        "is_primary_in_trouble": is_primary_in_trouble(nodes), **_offers(cluster, nodes),
         "mend_url": _setup_url(primary, nodes) if primary and may(request.user, "operator", cluster) else "",
     }  # fmt: skip
     return render(request, "clusters/detail.html", context | _rights(request, cluster))
+
+
+def _offers(cluster: Cluster, nodes: list[Node]) -> dict[str, Any]:
+    """What the cluster's page offers: what mends something, what is done every day, what is of the cluster as a whole."""
+    found = offers_of(cluster, nodes)
+    now = [offer for offer in found if offer.weight == "now"]
+    usual = [offer for offer in found if offer.weight == "usual"]
+    return {"now": now, "usual": usual, "of_cluster": [offer for offer in found if offer.weight == "rare" and not offer.node]}
 
 
 def _dangers(nodes: list[Node]) -> list[dangers.Group]:
@@ -117,6 +128,11 @@ def remove(request: HttpRequest, name: str) -> HttpResponse:
 
 def _is_busy(cluster: Cluster) -> bool:
     return cluster.jobs.filter(status__in=ACTIVE_JOB).exists()
+
+
+def _busy(cluster: Cluster) -> Any:
+    """The job that runs on it, if one does: so that the second of two people is told whose."""
+    return cluster.jobs.filter(status__in=ACTIVE_JOB).select_related("started_by").defer("plan").first()
 
 
 # -- credentials ------------------------------------------------------------------------------------------------------------------
@@ -182,6 +198,9 @@ def node(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
         "settings": _settings_shown(postgres.settings, paths.config_directory) if postgres else [],
         "disks": disks_of(facts) if facts else [],
         "mount": facts.mount_of(paths.data_directory) if facts else None,
+        "offers": [offer for offer in offers_of(found.cluster, list(found.cluster.nodes.select_related("state", "cluster")))
+                   if offer.node == node_name],
+        "busy": _busy(found.cluster),
         "fingerprint": keeping.fingerprint(found.host_key), "login_fingerprint": keeping.fingerprint(found.credential.public_part),
     }  # fmt: skip
     if request.GET.get("part") and not context["is_waiting"]:

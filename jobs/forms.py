@@ -11,6 +11,9 @@ from django.utils.translation import gettext_lazy
 
 from clusters.models import Cluster, Node, NodeState
 from clusters.services import watched_from
+from jobs.job_form import JobForm
+from jobs.models import Job
+from jobs.operation_forms import OPERATIONS
 from pgpanel.templatetags.show import bytes_shown
 from remote.facts import Facts, facts_from_json
 
@@ -26,35 +29,10 @@ RETENTIONS = [
 ]
 
 
-class JobForm(forms.Form):
-    """A settings form for one cluster's nodes."""
-
-    def __init__(self, *arguments: Any, cluster: Cluster, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.cluster = cluster
-        self.node_names = list(cluster.nodes.values_list("name", flat=True))
-        for name in ("primary", "standbys", "source", "target"):
-            if name in self.fields:
-                self.fields[name].choices = [(node, node) for node in self.node_names]  # type: ignore[attr-defined]
-
-    @classmethod
-    def proposed(cls, cluster: Cluster) -> dict[str, Any]:  # noqa: ARG003
-        """Parameters that the panel knows better than a person: the same from the page and from the command line."""
-        return {}
-
-    @classmethod
-    def first_values(cls, cluster: Cluster) -> dict[str, Any]:
-        """What stands in the fields at first, by what was last seen of the nodes."""
-        return cls.proposed(cluster)
-
-    def params(self) -> dict[str, Any]:
-        """The parameters as plain JSON, for `Kind.params`."""
-        return {name: value for name, value in self.cleaned_data.items() if value is not None}
-
-
 class CopyForm(JobForm):
     """What every copy of a data directory asks for."""
 
+    shows_disks = True
     method = forms.ChoiceField(label=gettext_lazy("How the data is copied"), choices=METHODS, initial="auto")
     link_megabits = forms.IntegerField(
         label=gettext_lazy("Slowest link between the hosts, Mbit/s"), min_value=0, required=False, initial=0,
@@ -69,6 +47,15 @@ class CopyForm(JobForm):
         help_text=gettext_lazy("One per line: /old/place = /new/place"),
     )  # fmt: skip
 
+    @classmethod
+    def as_typed(cls, job: Job) -> dict[str, Any]:
+        typed = super().as_typed(job)
+        if isinstance(typed.get("tablespaces"), dict):
+            typed["tablespaces"] = "\n".join(f"{old} = {new}" for old, new in typed["tablespaces"].items())
+        if isinstance(typed.get("panel_addresses"), list):
+            typed["panel_addresses"] = ", ".join(typed["panel_addresses"])
+        return typed
+
     def clean_tablespaces(self) -> dict[str, str]:
         """Lines of `old = new`."""
         pairs = {}
@@ -82,6 +69,7 @@ class CopyForm(JobForm):
 
 
 class SetupForm(CopyForm):
+    template = "jobs/setup_fields.html"
     primary = forms.ChoiceField(label=gettext_lazy("Primary"), help_text=gettext_lazy("The node that takes the writes now."))
     standbys = forms.MultipleChoiceField(
         label=gettext_lazy("Standbys to make"), widget=forms.CheckboxSelectMultiple,
@@ -157,7 +145,7 @@ class BaseBackupForm(CopyForm):
         return {"source": source, "target": cluster.nodes.exclude(name=source).values_list("name", flat=True).first()}
 
 
-FORMS: dict[str, type[JobForm]] = {"setup": SetupForm, "add_standby": SetupForm, "base_backup": BaseBackupForm}
+FORMS: dict[str, type[JobForm]] = {"setup": SetupForm, "add_standby": SetupForm, "base_backup": BaseBackupForm, **OPERATIONS}
 
 
 def disks(cluster: Cluster) -> list[dict[str, str]]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 
+from clusters.models import Cluster
 from jobs.models import Job, JobStep
+from jobs.operation_forms import last_proven
 from jobs.recipe import Check, Plan, PlannedStep
 
 TICKS = {"done": "✓", "already": "✓", "running": "●", "failed": "✗", "cancelled": "◆", "todo": "○"}
+PROVEN_FOR = timedelta(days=90)
 DIFF_CLASSES = {"+": "add", "-": "del", "@": "hunk"}
 
 
@@ -57,6 +61,18 @@ def planned_steps(plan: Plan) -> list[tuple[PlannedStep, list[tuple[str, list[Di
 def diff_lines(text: str) -> list[DiffLine]:
     lines = text.splitlines()
     return [DiffLine("file" if line.startswith(("--- ", "+++ ")) else DIFF_CLASSES.get(line[:1], ""), line) for line in lines]
+
+
+def proven_of(cluster: Cluster) -> dict[str, Any]:
+    """The last switchover that was seen through, how long writes were away, and whether that is too long ago to rely on."""
+    job = last_proven(cluster)
+    is_fresh = job is not None and job.ended_at is not None and timezone.now() - job.ended_at < PROVEN_FOR
+    gap_ms = getattr(job, "report", {}).get("gap_ms") if job else None
+    return {
+        "proven": job,
+        "proven_gap_ms": None if gap_ms is None else round(gap_ms),
+        "proven_tone": "streaming" if is_fresh else "catching",
+    }
 
 
 def step_rows(job: Job) -> list[StepRow]:

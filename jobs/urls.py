@@ -7,6 +7,7 @@ urlpatterns = [
     path("", views.job_list, name="list"),
     path("new/<str:kind_name>/", views.job_new, name="new"),
     path("of/<str:cluster_name>/", views.jobs_of_cluster, name="of_cluster"),
+    path("of/<str:cluster_name>/proven/", views.proven, name="proven"),
     path("<int:job_id>/", views.job_detail, name="detail"),
     path("<int:job_id>/plan/", views.job_plan_page, name="plan"),
     path("<int:job_id>/start/", views.job_start, name="start"),

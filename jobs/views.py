@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from django.contrib import messages
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -17,12 +17,13 @@ from accounts.models import User
 from clusters.models import Cluster
 from clusters.services import cluster_or_404, clusters_for, may
 from jobs import services
-from jobs.forms import FORMS, JobForm, disks
+from jobs.forms import FORMS, disks
+from jobs.job_form import JobForm
 from jobs.kinds import KINDS
 from jobs.models import Job, LogLine
 from jobs.recipe import ParamsError
 from jobs.runbook import runbook
-from jobs.show import passed, planned_steps, step_rows, troubles
+from jobs.show import passed, planned_steps, proven_of, step_rows, troubles
 from jobs.stored import plan_from_json
 
 LINES_SHOWN = 2000
@@ -63,7 +64,13 @@ def jobs_of_cluster(request: HttpRequest, cluster_name: str) -> HttpResponse:
     """The last jobs of a cluster, for its page to pull in."""
     cluster = cluster_or_404(person(request), cluster_name)
     jobs = _jobs().filter(cluster=cluster).exclude(status__in=(Job.Status.WITHDRAWN, Job.Status.REFUSED))[:8]
-    return render(request, "jobs/job_list.html#rows", {"jobs": jobs, "cluster": cluster, "is_part": True})
+    return render(request, "jobs/job_list.html#rows", {"jobs": jobs, "cluster": cluster, "is_part": True} | proven_of(cluster))
+
+
+@require_GET
+def proven(request: HttpRequest, cluster_name: str) -> HttpResponse:
+    """When a switchover was last seen through, for the cluster's page to pull in."""
+    return render(request, "jobs/proven.html", proven_of(cluster_or_404(person(request), cluster_name)))
 
 
 def _jobs() -> QuerySet[Job]:
@@ -82,7 +89,10 @@ def job_new(request: HttpRequest, kind_name: str) -> HttpResponse:
     if request.method != "POST":
         form = form_class(cluster=cluster, initial=_initial(request, form_class, cluster))
         return _settings_page(request, form, kind_name)
-    form = form_class(request.POST, cluster=cluster)
+    sent: QueryDict = request.POST
+    if "unasked" in sent:  # a button that says it all: whatever else there is stays as the settings page would propose it
+        sent = form_class.as_sent(cluster, {name: str(value) for name, value in sent.items()})
+    form = form_class(sent, cluster=cluster)
     if form.is_valid():
         try:
             job = services.job_plan(cluster, kind_name, form.params(), person(request), where_from(request))
@@ -102,7 +112,7 @@ def _settings_page(request: HttpRequest, form: JobForm, kind_name: str) -> HttpR
         "cluster": form.cluster,
         "kind": KINDS[kind_name],
         "kind_name": kind_name,
-        "disks": disks(form.cluster),
+        "disks": disks(form.cluster) if form.shows_disks else [],
     }
     return render(request, "jobs/job_new.html", context, status=422 if form.errors else 200)
 
@@ -111,20 +121,11 @@ def _initial(request: HttpRequest, form_class: type[JobForm], cluster: Cluster) 
     """From an earlier job's parameters (back from its plan), else from what was last seen; the address bar has the last word."""
     job_id = request.GET.get("job", "")
     earlier = Job.objects.filter(cluster=cluster, pk=job_id).first() if job_id.isdecimal() else None
-    initial = form_class.first_values(cluster) | (_as_typed(earlier.params) if earlier else {})
+    initial = form_class.first_values(cluster) | (form_class.as_typed(earlier) if earlier else {})
     for name, field in form_class.base_fields.items():
         if name in request.GET:
             initial[name] = request.GET.getlist(name) if hasattr(field, "choices") and name == "standbys" else request.GET[name]
     return initial
-
-
-def _as_typed(params: dict[str, Any]) -> dict[str, Any]:
-    typed = dict(params)
-    if isinstance(typed.get("tablespaces"), dict):
-        typed["tablespaces"] = "\n".join(f"{old} = {new}" for old, new in typed["tablespaces"].items())
-    if isinstance(typed.get("panel_addresses"), list):
-        typed["panel_addresses"] = ", ".join(typed["panel_addresses"])
-    return typed
 
 
 @require_GET

@@ -209,7 +209,7 @@ def test_the_fleet_s_card_names_the_worst_node_first(page: Client, cluster: Clus
     standby(cluster, "pg2", "catching-up", numbers=numbers(18 * MB, 3.1))
     standby(cluster, "pg3", "disconnected", numbers=numbers(18 * MB, 30.0) | {"reason": "no-receiver"})
     card = text(page, "card", cluster)
-    assert "pg3: disconnected" in card
+    assert "pg3: Its WAL receiver is not connected to anybody." in card
     assert "pg2: catching up</span>" not in card
 
 
