@@ -19,7 +19,10 @@ Role = Literal["primary", "standby", "unknown"]
 
 @dataclass(frozen=True)
 class Identify:
-    """Whom to ask from a host who they are, by the replication protocol (IDENTIFY_SYSTEM). passfile: a file on that host."""
+    """Whom to ask from a host who they are, by the replication protocol (IDENTIFY_SYSTEM). passfile: a file on that host.
+
+    role: "" = whose password is in that file.
+    """
 
     address: str
     port: int

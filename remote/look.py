@@ -45,7 +45,7 @@ def facts_command(request: FactsRequest) -> Command:
         str(len(request.paths)),
         *request.paths,
         *(f"{address} {port}" for address, port in request.reach),
-        *("\t".join((ask.address, str(ask.port), ask.role, ask.passfile or "-")) for ask in request.identify),
+        *("\t".join((ask.address, str(ask.port), ask.role or "-", ask.passfile or "-")) for ask in request.identify),
     )
     argv = ("sh", "-c", _BECOME, "pgpanel", *arguments)
     return Command(argv, stdin=look_script(), mutates=False, timeout_seconds=20.0)

@@ -519,12 +519,13 @@ look_reach() { # address, port
 }
 
 look_identify() { # address, port, role, password file: a live question, since a WAL receiver may believe in a dead primary for a minute
-    limit='timeout 4'
+    role=$3 limit='timeout 4'
+    [ "$role" != - ] || role=$(as_owner "$owner" sed -n 's/^[^:]*:[^:]*:[^:]*:\([^:]*\):.*/\1/p' "$4" | head -n 1) # whose password it holds
     has timeout || limit=
     program=$wanted_bin/psql
     [ -x "$program" ] || program=psql
     # shellcheck disable=SC2086
-    answer=$(as_owner "$owner" $limit env PGHOST="$1" PGPORT="$2" PGUSER="$3" PGPASSFILE="$4" PGCONNECT_TIMEOUT=3 PGAPPNAME=pgpanel \
+    answer=$(as_owner "$owner" $limit env PGHOST="$1" PGPORT="$2" PGUSER="${role:-pgpanel_replication}" PGPASSFILE="$4" PGCONNECT_TIMEOUT=3 PGAPPNAME=pgpanel \
         "$program" -X -A -t -w -d replication=true -c IDENTIFY_SYSTEM 2>&1)
     result=$?
     row identified "$1" "$2" "$result" "$answer"

@@ -96,7 +96,8 @@ def tools_on(world: World, spec: NodeSpec) -> frozenset[str]:
 
 
 def slot_steps(scene: Scene, params: SetupParams) -> list[Step]:
-    return [slot_step(scene, spec) for spec in scene.followers] if has_slots(scene, params) else []
+    direct = [spec for spec in scene.followers if scene.upstream(spec) == scene.primary]
+    return [slot_step(scene, spec) for spec in direct] if has_slots(scene, params) else []
 
 
 def slot_step(scene: Scene, spec: NodeSpec) -> Step:

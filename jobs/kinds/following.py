@@ -14,20 +14,20 @@ from dataclasses import replace
 from jobs.kinds import service
 from jobs.kinds.configuration import LOOPBACK, config_file, hba_file, is_answering, is_read_back, pending_names, reload_command
 from jobs.kinds.params import Retention, SetupParams
+from jobs.kinds.proof import is_streaming
 from jobs.kinds.roles import noted_file
 from jobs.kinds.scene import (
     Scene,
     as_permitted,
+    cascades,
     has_file,
     has_files,
-    is_standby_of,
     on_host,
     own_file,
     path_of,
     postgres_of,
     scene_of,
     sql_on,
-    upstream_of,
 )
 from jobs.kinds.settings import has_slots
 from jobs.kinds.standby import has_recovery_conf, has_recovery_file, recovery_file
@@ -49,9 +49,7 @@ def role_scene(primary: str, brief: Brief, world: World) -> Scene:
     """
     scene = scene_of(primary, (), brief, world)
     others = tuple(node for node in brief.nodes.values() if node.name != primary and _holds(world, node, scene.system_identifier))
-    standbys = {node.name for node in others if is_standby_of(world, node, scene.system_identifier)}
-    upstreams = {node.name: found for node in others if (found := upstream_of(world, node, brief)) in standbys - {node.name}}
-    return replace(scene, others=others, upstreams={name: above for name, above in upstreams.items() if above != primary})
+    return replace(scene, others=others, upstreams=cascades(others, primary, brief, world, scene.system_identifier))
 
 
 def _holds(world: World, spec: NodeSpec, identifier: str) -> bool:
@@ -189,22 +187,13 @@ def is_reloadable(scene: Scene) -> bool:
 
 
 def streaming_step(scene: Scene, spec: NodeSpec, upstream: NodeSpec) -> Step:
+    there = following(scene, spec, upstream)
     return Step(
         key=f"follow.streaming#{spec.name}", node=spec.name, reads=(upstream.name,), is_proof=True, within_seconds=120,
-        title=f"{spec.name} streams from {upstream.name}", done=lambda world: streams_from(scene, world, spec, upstream),
+        title=f"{spec.name} streams from {upstream.name}", done=lambda world: is_streaming(there, world, spec),
         forecast=lambda _world: True, diagnosis=service.log_tail(spec),
         why="Its own row in pg_stat_replication there says streaming, and both are on the same timeline.",
     )  # fmt: skip
-
-
-def streams_from(scene: Scene, world: World, spec: NodeSpec, upstream: NodeSpec) -> bool:
-    """Its own row on the upstream says streaming, it is in recovery itself, and both are on one timeline."""
-    above, standby = postgres_of(world, upstream), postgres_of(world, spec)
-    if not above or not standby or not is_standby_of(world, spec, scene.system_identifier):
-        return False
-    row = next((sender for sender in above.senders if sender.application_name == spec.name), None)
-    receives = standby.receiver is None or standby.receiver.status == "streaming"
-    return row is not None and row.state == "streaming" and receives and standby.timeline == above.timeline
 
 
 # -- slots ---------------------------------------------------------------------------------------------------------------------

@@ -23,19 +23,20 @@ def proof_steps(scene: Scene, params: SetupParams, world: World) -> list[Step]:
 
 
 def is_streaming(scene: Scene, world: World, spec: NodeSpec) -> bool:
-    """Its own row on the primary says streaming, it is in recovery itself, and both are on one timeline."""
-    primary, standby = postgres_of(world, scene.primary), postgres_of(world, spec)
-    if not primary or not standby or not is_standby_of(world, spec, scene.system_identifier):
+    """Its own row on its upstream says streaming, it is in recovery itself, and both are on one timeline."""
+    above, standby = postgres_of(world, scene.upstream(spec)), postgres_of(world, spec)
+    if not above or not standby or not is_standby_of(world, spec, scene.system_identifier):
         return False
-    row = next((sender for sender in primary.senders if sender.application_name == spec.name), None)
+    row = next((sender for sender in above.senders if sender.application_name == spec.name), None)
     receiver_streams = standby.receiver is None or standby.receiver.status == "streaming"
-    return row is not None and row.state == "streaming" and receiver_streams and standby.timeline == primary.timeline
+    return row is not None and row.state == "streaming" and receiver_streams and standby.timeline == above.timeline
 
 
 def _streaming(scene: Scene, spec: NodeSpec) -> Step:
+    upstream = scene.upstream(spec).name
     return Step(
-        key=f"proof.streaming#{spec.name}", node=spec.name, reads=(scene.primary.name,), is_proof=True, within_seconds=300,
-        title=f"{spec.name} streams from {scene.primary.name}", done=lambda world: is_streaming(scene, world, spec),
+        key=f"proof.streaming#{spec.name}", node=spec.name, reads=(upstream,), is_proof=True, within_seconds=300,
+        title=f"{spec.name} streams from {upstream}", done=lambda world: is_streaming(scene, world, spec),
         forecast=lambda _world: True,  # what streams now may be away for a moment when it is asked
         why="Its own row in pg_stat_replication says streaming, and both are on the same timeline.",
     )  # fmt: skip

@@ -19,7 +19,19 @@ REPLACEABLE = "pgpanel.replaceable"
 KEPT = "pgpanel.kept"
 """Names the job that has proven that this directory may be moved aside."""
 CONFIGURATION = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf", "start.conf", "environment", "pg_ctl.conf")
-OWN_FILES = ("push", "receive", "settings", "targets", "known_hosts", "key", "pgpass", "roles", "authorized", "received")
+OWN_FILES = (
+    "push",
+    "receive",
+    "settings",
+    "targets",
+    "known_hosts",
+    "key",
+    "pgpass",
+    "roles",
+    "authorized",
+    "received",
+    "role-change",
+)
 COPY_SECONDS = 7 * 24 * 3600.0
 USUAL_HOMES = ("/var/lib/postgresql", "/var/lib/pgsql", "/opt/cocca-8/postgresql", "/opt/cocca-8")
 
@@ -119,12 +131,20 @@ def scene_of(primary: str, standbys: Sequence[str], brief: Brief, world: World) 
         standbys=tuple(brief.nodes[name] for name in standbys),
         others=others,
         absent=absent_members(spec, brief, world, chosen),
+        upstreams=cascades(others, primary, brief, world, identifier),
         major=found.major if found else "",
         system_identifier=identifier,
         segment_bytes=control.wal_segment_bytes if control else 16 * 1024 * 1024,
         slots={node.name: slot for node in brief.nodes.values() if (slot := slot_in_use(world, node, identifier))},
         homes={name: home_of(facts, brief.nodes[name]) for name, facts in world.nodes.items() if isinstance(facts, Facts)},
     )
+
+
+def cascades(others: Sequence[NodeSpec], primary: str, brief: Brief, world: World, identifier: str) -> dict[str, str]:
+    """Who of `others` follows another standby."""
+    above = {node.name: upstream_of(world, node, brief) for node in others if is_standby_of(world, node, identifier)}
+    standbys = {node.name for node in brief.nodes.values() if is_standby_of(world, node, identifier)} - {primary}
+    return {name: upstream for name, upstream in above.items() if upstream in standbys - {name}}
 
 
 def absent_members(primary: NodeSpec, brief: Brief, world: World, chosen: Sequence[str]) -> tuple[NodeSpec, ...]:
