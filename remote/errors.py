@@ -40,6 +40,12 @@ class ConnectionLost(HostError):
     cause: Cause = "timeout"
 
 
+class Silent(HostError):
+    """A command that is spoken with (`Host.open`) did not answer in time; whether it heard is not known."""
+
+    cause: Cause = "timeout"
+
+
 class HostKeyUnknown(HostError):
     """First contact: a person has to compare the fingerprint and accept the key."""
 

@@ -18,6 +18,7 @@ from remote.access import Access, Lock
 from remote.command import Command, Detached, WriteFile
 from remote.conversation import Conversation
 from remote.detached import DetachedState
+from remote.dialogue import Dialogue
 from remote.envelope import BOOTSTRAP
 from remote.errors import (
     AuthenticationRefused,
@@ -115,6 +116,30 @@ class Host:
         if check and result.exit_code not in command.accepts:
             raise CommandFailed(self.name, command, result)
         return result
+
+    def open(self, command: Command) -> Dialogue:
+        """Start it and leave its input open, to speak with it. It holds the host's lock, if it changes anything, until it ends."""
+        spoken = replace(command, stdin="" if command.stdin is None else command.stdin)
+        dialogue = Dialogue(self.name, command, self._talk())
+        try:
+            held = dialogue.begin(
+                lambda take: Conversation(spoken, self.access, self.lock, self.state_owner, take, keeps_open=True)
+            )
+            if held.exchange.stopped and self.lock:
+                raise refusals.stopped(self.name, self.lock, self.state_owner, *held.exchange.stopped)
+            if held.begun_at is None:
+                raise self._not_opened(dialogue, held)
+        except BaseException:
+            dialogue.close()
+            raise
+        return dialogue
+
+    def _not_opened(self, dialogue: Dialogue, held: Conversation) -> HostError:
+        if dialogue.is_lost:
+            return self._lost(held.command)
+        if held.is_password_wrong or dialogue.has_ended:
+            return refusals.not_begun(self.name, self.access, held.command, held.exchange)
+        return refusals.too_slow(self.name, self.access, held.command, held.seconds)
 
     def write(self, action: WriteFile) -> bool:
         """Put the file there; False when it already was exactly so. See `remote/files.py`."""

@@ -261,6 +261,10 @@ class Talk:
         self._outbox += data
         self._is_input_complete = self._is_input_complete or is_last
 
+    def send(self) -> None:
+        """What was said goes out now; what the window does not take goes with the next `hear` or `moment`."""
+        self._push()
+
     def hear(self, deadline: Callable[[], float]) -> Iterator[tuple[Voice, bytes]]:
         """Chunks as they come, never more than the SSH window ahead of who listens. `deadline` is on the monotonic clock."""
         if self.is_lost or self.exit_code is not None:
@@ -270,11 +274,7 @@ class Talk:
         heard_at = 0.0
         while True:
             self._push()
-            heard: list[tuple[Voice, bytes]] = []
-            if channel.recv_ready():
-                heard.append(("output", channel.recv(1 << 16)))
-            if channel.recv_stderr_ready():
-                heard.append(("error", channel.recv_stderr(1 << 16)))
+            heard = self._at_hand()
             yield from heard
             now = time.monotonic()
             if now > deadline():
@@ -287,6 +287,34 @@ class Talk:
                     break
             self._wait()
         self._finish()
+
+    def moment(self, until: float) -> list[tuple[Voice, bytes]]:
+        """What has come since; waits until then (monotonic clock) for something. Nothing came: see `has_ended`."""
+        heard_at = time.monotonic()
+        while not self.has_ended:
+            self._push()
+            if heard := self._at_hand():
+                return heard
+            now, channel = time.monotonic(), self._channel
+            if channel.exit_status_ready() and (channel.closed or channel.eof_received or now > heard_at + LINGER_SECONDS):
+                self._finish()
+            elif now >= until:
+                break
+            else:
+                self._wait(until - now)
+        return []
+
+    @property
+    def has_ended(self) -> bool:
+        return self.is_lost or self.exit_code is not None
+
+    def _at_hand(self) -> list[tuple[Voice, bytes]]:
+        heard: list[tuple[Voice, bytes]] = []
+        if self._channel.recv_ready():
+            heard.append(("output", self._channel.recv(1 << 16)))
+        if self._channel.recv_stderr_ready():
+            heard.append(("error", self._channel.recv_stderr(1 << 16)))
+        return heard
 
     def _has_more(self) -> bool:
         return self._channel.recv_ready() or self._channel.recv_stderr_ready()
@@ -302,15 +330,17 @@ class Talk:
         except (OSError, EOFError, paramiko.SSHException):
             self._outbox.clear()  # nobody reads any more: the exit code, or its absence, says what that means
 
-    def _wait(self) -> None:
+    def _wait(self, most_seconds: float = 0.05) -> None:
+        """Until something comes, but not long: the end of a connection shows on no descriptor."""
         if self._has_more():
             return
+        seconds = min(most_seconds, 0.005 if self._outbox else 0.05)
         if self._channel.eof_received:  # its descriptor stays readable from here on
-            self._channel.status_event.wait(0.05)
+            self._channel.status_event.wait(seconds)
         else:
             waiting = select.poll()
             waiting.register(self._channel.fileno(), select.POLLIN)
-            waiting.poll(5 if self._outbox else 50)
+            waiting.poll(max(1, round(seconds * 1000)))
 
     def _finish(self) -> None:
         status: int = self._channel.exit_status
