@@ -44,6 +44,7 @@ class Credential(models.Model):
         SSH_KEY = "ssh-key", _("SSH key")
         SSH_PASSWORD = "ssh-password", _("SSH password")
         DATABASE_ROLE = "database-role", _("Database role")
+        FENCE = "fence", _("Secret of a fence command")
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     label = models.CharField(max_length=80)
@@ -104,6 +105,16 @@ class Node(HostAddress):
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="nodes")
     credential = models.ForeignKey(Credential, on_delete=models.PROTECT, related_name="nodes")
     postgres_major = models.CharField(max_length=4, blank=True)
+    # run on the panel's own machine (`clusters.fencing`), so only an administrator over all clusters sets them
+    fence_command = models.CharField(_("fence command"), max_length=500, blank=True, help_text=_("switches the host off for sure"))
+    fence_test_command = models.CharField(
+        _("test of the fence command"), max_length=500, blank=True, help_text=_("asks the same device and changes nothing")
+    )
+    fence_secret = models.ForeignKey(Credential, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    fence_asked_at = models.DateTimeField(null=True, blank=True)
+    fence_tested_at = models.DateTimeField(null=True, blank=True)
+    fence_test_works = models.BooleanField(null=True, blank=True)
+    fence_test_output = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -178,9 +189,48 @@ class Quarantine(models.Model):
     since = models.DateTimeField(auto_now_add=True)
     reason = models.TextField()
     lifted_at = models.DateTimeField(null=True)
+    seen_writable_at = models.DateTimeField(null=True, help_text="when the zombie watch last saw it writable")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["node"], condition=models.Q(lifted_at=None), name="one_quarantine_per_node")]
 
     def __str__(self) -> str:
         return f"{self.node} since {self.since}"
+
+
+class Evidence(models.Model):
+    """What was last observed of a cluster's primary (`clusters.evidence`), for pages: gathered by a task, never in a request.
+
+    observations: `Observation`s as JSON. primary: a node's name, "" where none was ever known.
+    """
+
+    cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, related_name="evidence")
+    primary = models.CharField(max_length=39, blank=True)
+    observations: models.JSONField[list[dict[str, Any]]] = models.JSONField(default=list)
+    asked_at = models.DateTimeField(null=True)
+    gathered_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.cluster} at {self.gathered_at}"
+
+
+class Lineage(models.Model):
+    """A timeline that a node of the cluster began, and where: a number is never used for two histories."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="lineage")
+    timeline = models.PositiveIntegerField()
+    node = models.CharField(max_length=39)
+    switch_lsn = models.BigIntegerField(default=0)
+    began_at = models.DateTimeField(auto_now_add=True)
+    job = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        ordering = ["timeline"]
+        constraints = [models.UniqueConstraint(fields=["cluster", "timeline"], name="timeline_once_per_cluster")]
+
+    def __str__(self) -> str:
+        return f"{self.cluster}: timeline {self.timeline} by {self.node}"
 
 
 class Draft(models.Model):

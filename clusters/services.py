@@ -23,7 +23,8 @@ from remote.layouts import LAYOUTS, Paths
 __all__ = [
     "OtherKeyOffered", "accept_host_key", "accept_offered_key", "access_of", "access_to", "archive_key",
     "cluster_create", "cluster_or_404", "cluster_remove", "clusters_for", "facts_request_of", "host_of", "may",
-    "node_create", "node_or_404", "node_remove", "paths_of", "remember_facts", "role_password", "role_password_keep",
+    "node_create", "node_or_404", "node_remove", "paths_of", "remember_facts",
+    "remember_positions", "role_password", "role_password_keep",
 ]  # fmt: skip
 
 # -- reaching a node -----------------------------------------------------------------------------------------------------------
@@ -104,6 +105,8 @@ def _state_of(node: Node, postgres: Postgres | None) -> dict[str, Any]:
     """A database cluster of another origin (the empty one that a package makes, say) is not a member: its role is unknown."""
     if postgres is None or not _is_of(node.cluster, postgres):
         return {"role": "unknown", "is_writable": None, "timeline": 0, "follows": ""}
+    if not postgres.answers_sql:  # its positions stay as they were last seen: a promotion asks what would be lost
+        return {"is_writable": None} | ({"role": postgres.role} if postgres.role != "unknown" else {})
     receiver = postgres.receiver
     return {
         "role": postgres.role,
@@ -114,6 +117,15 @@ def _state_of(node: Node, postgres: Postgres | None) -> dict[str, Any]:
         "replay_lsn": postgres.replay_lsn,
         "follows": f"{receiver.sender_host}:{receiver.sender_port}" if receiver and receiver.sender_host else "",
     }
+
+
+def remember_positions(node: Node, facts: Facts | Unreachable) -> None:
+    """Of a short look: where its WAL stands. What the pages know of settings, sizes and paths stays."""
+    postgres = None if isinstance(facts, Unreachable) else facts.postgres(paths_of(node).data_directory)
+    if postgres is not None and postgres.answers_sql:
+        now = timezone.now()
+        seen = {"tried_at": now, "seen_at": now, "is_reachable": True, "error": ""}
+        NodeState.objects.update_or_create(node=node, defaults=seen | _state_of(node, postgres))
 
 
 def _pin(node: Node, postgres: Postgres) -> None:

@@ -10,9 +10,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError
 
-from clusters import drafts, services
+from clusters import drafts, observing, services
 from clusters.looks import Target, look_at
-from clusters.models import Draft, DraftHost, Node, NodeState
+from clusters.models import Cluster, Draft, DraftHost, Evidence, Node, NodeState
+from pgpanel import live
 from remote.facts import Unreachable
 
 log = logging.getLogger(__name__)
@@ -36,10 +37,36 @@ def look_at_node(node_id: int) -> None:
     services.remember_facts(node, look.facts or Unreachable("host-key", _("Its host key has not been accepted yet.")))
 
 
+@shared_task(name="clusters.tasks.gather_evidence", ignore_result=True)
+def gather_evidence(cluster_id: int) -> None:
+    """Ask everybody about the primary; the pages that wait for it hear `evidence` on the cluster's topic."""
+    cluster = Cluster.objects.filter(pk=cluster_id).first()
+    if cluster is None:
+        return
+    try:
+        observing.gather(cluster)
+    except Exception as error:
+        log.exception("evidence could not be gathered")
+        Evidence.objects.filter(cluster=cluster).update(asked_at=None, error=f"{type(error).__name__}: {error}")
+    live.publish(f"cluster:{cluster_id}", "evidence", {})
+
+
 @shared_task(name="clusters.tasks.forget_typed_passwords", ignore_result=True)
 def forget_typed_passwords() -> None:
     """A password that was to be used once is not kept in a draft that nobody finished."""
     drafts.forget_typed_passwords()
+
+
+def start_gathering(cluster: Cluster) -> None:
+    def start() -> None:
+        try:
+            gather_evidence.delay(cluster.pk)
+        except OperationalError:
+            log.exception("the queue cannot be reached")
+            error = _("The panel's queue (Redis) cannot be reached, so nobody asks.")
+            Evidence.objects.filter(cluster=cluster).update(asked_at=None, error=error)
+
+    transaction.on_commit(start)
 
 
 def start_look_at_draft(draft: Draft) -> None:
