@@ -16,7 +16,10 @@ OpenHost = Callable[[str], Host]
 
 MOST_AT_ONCE = 8
 AGAIN = frozenset({"host", "postgres", "sql", "paths"})
-"""Sections of a second look. Sizes are walked and ports tried only once: they cost, and no step waits for them."""
+"""Sections of a second look. Sizes are walked, databases asked for libraries and ports tried only once: no step waits for them."""
+
+
+KEPT = ("size_bytes", "wal_bytes", "libraries", "extensions")
 
 
 class Hosts:
@@ -95,6 +98,7 @@ def _with_kept(found: Facts, before: Facts) -> Facts:
     clusters = []
     for postgres in found.clusters:
         known = before.postgres(postgres.data_directory)
-        kept = replace(postgres, size_bytes=known.size_bytes, wal_bytes=known.wal_bytes) if known else postgres
-        clusters.append(kept)
-    return replace(found, reach=before.reach, clusters=tuple(clusters))
+        clusters.append(postgres if known is None else replace(postgres, **{name: getattr(known, name) for name in KEPT}))
+    libraries = {one.bin_directory: one.libraries for one in before.installations}
+    installations = tuple(replace(one, libraries=libraries.get(one.bin_directory, {})) for one in found.installations)
+    return replace(found, reach=before.reach, clusters=tuple(clusters), installations=installations)

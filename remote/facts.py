@@ -74,13 +74,18 @@ class Account:
 
 @dataclass(frozen=True)
 class Installation:
-    """One set of PostgreSQL binaries: `major` is "15" or "9.6"."""
+    """One set of PostgreSQL binaries: `major` is "15" or "9.6".
+
+    libraries: what servers can load from `library_directory`, without `.so` → the Debian package that brought it, "" = not known.
+    Empty when nobody asked ("libraries"), or where the directory is another than guessed.
+    """
 
     bin_directory: str
     major: str
     version: str
     library_directory: str = ""
     tools: tuple[str, ...] = ()
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, tool: str) -> bool:
         return tool in self.tools

@@ -199,12 +199,30 @@ look_installations() {
         version=$(as_owner "$(stat -L -c %U "$directory/postgres")" "$directory/postgres" --version)
         library=${directory%/bin}/lib
         [ -d "$library/postgresql" ] && library=$library/postgresql
-        row installation "$directory" "$version" "$library" "$present"
+        look_libraries "$library"
+        row installation "$directory" "$version" "$library" "$present" "$libraries" "$packages"
         bin_list="$bin_list${version##*) } $directory$NL"
     done <<FOUND
 $wanted_bin
 $found
 FOUND
+}
+
+# what servers can load from there → $libraries, and which package has brought what (no dpkg: nobody knows) → $packages
+look_libraries() {
+    libraries= packages=
+    wants libraries || return
+    globbed "$1/*.so"
+    while IFS= read -r file; do
+        file=${file##*/}
+        case $file in *[!A-Za-z0-9_.+-]* | '') ;; *) libraries="$libraries ${file%.so}" ;; esac
+    done <<FOUND
+$found
+FOUND
+    globbed "/var/lib/dpkg/info/*postgres*.list" "/var/lib/dpkg/info/*pg*.list"
+    IFS=$NL
+    packages=$(grep -H "^$1/[^/]*\.so\$" $found)
+    unset IFS
 }
 
 # --- PostgreSQL --------------------------------------------------------------------------------------------------

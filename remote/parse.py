@@ -207,7 +207,16 @@ def _mounts(text: str) -> tuple[Mount, ...]:
 
 
 def _installation(row: Row) -> Installation:
-    directory, said, library, tools = (*row, "", "", "", "")[:4]
+    directory, said, library, tools, libraries, packages = (*row, "", "", "", "", "", "")[:6]
     found = re.search(r"\d+(?:\.\d+)*\S*", said)
     version = found[0] if found else ""
-    return Installation(directory, versions.major_of(version) if version else "", version, library, tuple(tools.split()))
+    return Installation(
+        directory, versions.major_of(version) if version else "", version, library, tuple(tools.split()),
+        {name: _packages(packages).get(name, "") for name in libraries.split()},
+    )  # fmt: skip
+
+
+def _packages(listed: str) -> dict[str, str]:
+    """`/var/lib/dpkg/info/<package>[:<architecture>].list:<path>.so` a line."""
+    found = re.findall(r"^/var/lib/dpkg/info/([^/:]+)(?::\w+)?\.list:/.*/([^/]+)\.so$", listed, re.M)
+    return {library: package for package, library in found}

@@ -32,7 +32,7 @@ from jobs.kinds.scene import (
 from jobs.kinds.service import stop_command
 from jobs.kinds.settings import value_of
 from jobs.kinds.standby import start_step
-from jobs.kinds.standby_checks import collations_check, is_mount_point, room_check, version_check
+from jobs.kinds.standby_checks import collations_check, is_mount_point, libraries_check, room_check, version_check
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.command import WriteFile
 from remote.facts import FactsRequest, Unreachable
@@ -82,6 +82,7 @@ class BaseBackup:
                 version_check(scene, world, target),
                 room_check(scene, world, target, place),
                 collations_check(scene, world, target),
+                libraries_check(scene, world, target),
                 _place_check(scene, world, target, place) if params.directory else _standby_check(scene, world, target),
                 _tablespaces_check(scene, params, world),
             )

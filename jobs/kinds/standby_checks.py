@@ -9,6 +9,7 @@ from jobs.kinds.line import Line
 from jobs.kinds.scene import Scene, is_established, is_in_place, is_new, path_of, postgres_of
 from jobs.recipe import Check, NodeSpec, World
 from remote import layouts
+from remote.facts import Installation
 
 EMPTY_CLUSTER_BYTES = 128 * 1024**2
 SPARE_BYTES = 256 * 1024**2
@@ -26,7 +27,7 @@ def standby_checks(
 
 def version_check(scene: Scene, world: World, spec: NodeSpec) -> Found:
     line = Line("standby.version", spec.name, f"PostgreSQL {scene.major} is installed")
-    installed = next((one for one in world.facts(spec.name).installations if one.bin_directory == spec.bin_directory), None)
+    installed = installation_of(world, spec)
     if installed and installed.major == scene.major:
         primary = postgres_of(world, scene.primary)
         differs = primary and primary.version and installed.version and primary.version != installed.version
@@ -136,11 +137,38 @@ def _tablespace(world: World, spec: NodeSpec, path: str) -> Check:
 
 
 def libraries_check(scene: Scene, world: World, spec: NodeSpec) -> Found:
+    """Functions and settings of the primary name them; replication brings the names, and only a package brings the files."""
     source = postgres_of(world, scene.primary)
     if source is None or not source.libraries or not is_new(scene, world, spec):
         return None
-    line = Line("standby.libraries", spec.name, "Extension libraries")
-    return line.ok(f"asked for before the copy: {', '.join(source.libraries)}")
+    line, own, theirs = (
+        Line("standby.libraries", spec.name, "Extension libraries"),
+        *(installation_of(world, node) for node in (spec, scene.primary)),
+    )
+    if own is None or not own.libraries:  # the directory is not where it was looked for
+        return line.ok(f"asked for before the copy: {', '.join(source.libraries)}")
+    missing = [name for library in source.libraries if (name := _named(library, own)) and name not in own.libraries]
+    if not missing:
+        return line.ok(", ".join(library.removeprefix("$libdir/") for library in source.libraries))
+    known = theirs.libraries if theirs else {}
+    packages = sorted({known[name] for name in missing if known.get(name)})
+    reason = f"{', '.join(missing)} is not installed here: what uses it on {scene.primary.name} would fail after a switchover"
+    if not packages:
+        where = f"{theirs.library_directory if theirs else own.library_directory}/{missing[0]}.so"
+        return line.refused(reason, f"install it on {spec.name} from where {where} came from on {scene.primary.name}")
+    install = f"apt-get install {' '.join(packages)}"
+    return line.refused(reason, f"install {', '.join(packages)} on {spec.name}, as on {scene.primary.name}", install)
+
+
+def installation_of(world: World, spec: NodeSpec) -> Installation | None:
+    found = world.facts(spec.name).installations
+    return next((one for one in found if one.bin_directory == spec.bin_directory), None)
+
+
+def _named(library: str, own: Installation) -> str:
+    """Its name in the library directory; "" where it lies elsewhere, which only the host itself can look up (`copying`)."""
+    directory, _, name = library.rpartition("/")
+    return name.removesuffix(".so") if directory in ("", "$libdir", own.library_directory) else ""
 
 
 def certificate_check(scene: Scene, world: World, spec: NodeSpec) -> Found:

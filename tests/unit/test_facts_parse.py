@@ -1,3 +1,4 @@
+import base64
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -92,6 +93,15 @@ def test_a_host_without_a_cluster_tells_of_its_programs() -> None:
     facts = captured("debian-bare")
     assert facts.clusters == ()
     assert [item.major for item in facts.installations] == ["15"]
+
+
+def test_a_library_is_known_by_name_with_the_package_that_brought_it() -> None:
+    lists = "/var/lib/dpkg/info/postgresql-15-cron:amd64.list:/usr/lib/postgresql/15/lib/pg_cron.so\n/var/lib/x.list:nonsense\n"
+    lists += "/var/lib/dpkg/info/postgresql-15-gone.list:/usr/lib/postgresql/15/lib/gone.so"
+    fields = ("/bin", "postgres (PostgreSQL) 15.2", "/usr/lib/postgresql/15/lib", "psql", " pg_cron own", lists)
+    packed = "".join("\t+" + base64.b64encode(text.encode()).decode() for text in fields)
+    (found,) = parse.parse(f"installation{packed}\n", None).installations
+    assert found.libraries == {"pg_cron": "postgresql-15-cron", "own": ""}
 
 
 def test_an_account_without_rights_says_why() -> None:
@@ -260,7 +270,7 @@ def test_the_script_holds_no_comparison_of_versions_and_nothing_that_writes() ->
     ],
 )
 def test_what_a_host_heard_of_another_server_tells_a_refusal_from_silence(fields: str, answers: bool | None, error: str) -> None:
-    found = parse(f"begin\t:1\nidentified\t:10.0.0.1\t:5432\t{fields}\nend\t:1\n", None).identified["10.0.0.1:5432"]
+    found = parse.parse(f"begin\t:1\nidentified\t:10.0.0.1\t:5432\t{fields}\nend\t:1\n", None).identified["10.0.0.1:5432"]
     assert found.answers is answers
     assert error in found.error
     assert (found.timeline, found.lsn) == ((3, 0x5000148) if found.system_identifier else (0, 0))
