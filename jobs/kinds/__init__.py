@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from jobs.kinds import base_backup, setup
+from jobs.kinds import base_backup, control, setup
 from jobs.recipe import Kind
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (setup.KIND, setup.ADD_STANDBY, base_backup.KIND)}
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        setup.KIND,
+        setup.ADD_STANDBY,
+        base_backup.KIND,
+        control.START,
+        control.STOP,
+        control.RESTART,
+        control.RELOAD,
+    )
+}

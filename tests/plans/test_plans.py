@@ -112,7 +112,7 @@ def outcome(case: dict[str, Any]) -> dict[str, Any]:
         }
         for planned, step in zip(plan.steps, steps, strict=True)
     ]  # fmt: skip
-    if case["kind"] != "base_backup":
+    if case["kind"] in ("setup", "add_standby"):
         found["blocks"] = blocks(case, brief, world)
     return found
 
