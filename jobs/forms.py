@@ -94,6 +94,12 @@ class SetupForm(CopyForm):
         label=gettext_lazy("Make a later rewind possible (wal_log_hints, if no checksums)"), required=False, initial=True,
         help_text=gettext_lazy("Costs a restart of the primary now; after a failover it is too late."),
     )  # fmt: skip
+    start_guard = forms.BooleanField(
+        label=gettext_lazy("Before PostgreSQL starts, ask the other nodes whether they have gone on without it"),
+        required=False,
+        initial=True,
+        help_text=gettext_lazy("A primary that was away while another was promoted then comes back read-only, by itself."),
+    )
     replace_archive_command = forms.BooleanField(
         label=gettext_lazy("Replace an archive_command that is not the panel's"), required=False,
         help_text=gettext_lazy("Otherwise it stays as it is, and nothing is pushed to the standbys."),

@@ -88,6 +88,7 @@ def existing_params(scene: Scene, world: World) -> SetupParams:
         archive="/.pgpanel/push" in said.get("archive_command", ""),
         archive_hold_megabytes=int(settings.get("hold_kb", "0")) // 1024 or SetupParams.archive_hold_megabytes,
         rewind_ready=said.get("wal_log_hints") == "on",
+        start_guard=any(path_of(world, spec, own_file(spec, "guard")).kind == "file" for spec in members),
     )
 
 

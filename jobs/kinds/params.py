@@ -33,6 +33,7 @@ class SetupParams:
     rewind_ready: wal_log_hints where there are no checksums; costs a restart of the primary.
     replace_archive_command: an archive_command that is not the panel's is replaced; otherwise it stays and nothing is pushed.
     tablespaces: location on the primary → location on the standbys.
+    start_guard: before PostgreSQL starts, each node asks the others whether they have gone on without it (docs/decisions/0008).
     """
 
     primary: str
@@ -52,6 +53,7 @@ class SetupParams:
     replace_archive_command: bool = False
     replace_empty_cluster: bool = True
     tablespaces: Mapping[str, str] = field(default_factory=dict)
+    start_guard: bool = True
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def setup_params(data: Mapping[str, Any]) -> SetupParams:
         replace_archive_command=read.flag("replace_archive_command", False),
         replace_empty_cluster=read.flag("replace_empty_cluster", True),
         tablespaces=read.paths("tablespaces"),
+        start_guard=read.flag("start_guard", True),
     )
     read.end()
     if not params.standbys:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.recipe import Brief, NodeSpec, World
-from remote import config, postgres, versions
+from remote import config, guard, postgres, versions
 from remote.command import Command, Secret, Text, WriteFile, script, text_value
 from remote.facts import Facts, FactsRequest, PathFact, Postgres, Unreachable
 from remote.versions import Version
@@ -291,7 +291,8 @@ def request_of(brief: Brief, spec: NodeSpec, more_paths: Sequence[str] = ()) -> 
         ),
         *(f"{spec.config_directory}/{name}" for name in CONFIGURATION),
         *(spec.wal_archive_directory, own, *(f"{own}/{name}" for name in OWN_FILES)),
-        *(f"{own}/serve-{node}" for node in brief.nodes if node != spec.name),
+        *(f"{own}/{name}-{node}" for node in brief.nodes if node != spec.name for name in ("serve", "guard.follow")),
+        *guard.paths(spec),
         *(f"{home}/.ssh/authorized_keys" for home in homes),
         f"/etc/systemd/system/multi-user.target.wants/{spec.service}.service",
         f"/run/systemd/system/{spec.service}.service.d/pgpanel.conf",

@@ -314,7 +314,8 @@ def _kept_in_block(text: str) -> dict[str, str]:
     block = config.block_of(text)
     if block is None or KEPT not in block.lines:
         return {}
-    return config.parse_settings("\n".join(block.lines[block.lines.index(KEPT) :]))
+    found = config.parse_settings("\n".join(block.lines[block.lines.index(KEPT) :]))
+    return {name: value for name, value in found.items() if name not in RECOVERY_NAMES}  # the start guard adds whom it follows
 
 
 def _from_included_files(server: Postgres) -> dict[str, str]:

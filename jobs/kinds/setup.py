@@ -9,6 +9,7 @@ from typing import Any
 from jobs.kinds import checks
 from jobs.kinds.configuration import pending_names, reset_step, restart_step, write_step
 from jobs.kinds.copying import Copy, compressions_of, copy_steps, method_of, slot_steps, stop_empty_step, swap_step
+from jobs.kinds.guard import guard_checks, guard_steps
 from jobs.kinds.keys import prepare_steps
 from jobs.kinds.params import SetupParams, setup_params
 from jobs.kinds.primary_checks import primary_checks
@@ -65,6 +66,7 @@ class Setup:
             found.append(checks.tools_check(spec, world, needed))
             found += [check for check in (checks.host_key_check(spec),) if check and params.archive]
             found += [check for check in (checks.config_check(spec, world),) if check]
+        found += guard_checks(scene, params, world)
         return [*found, *checks.reach_checks(scene, world, with_ssh=params.archive)]
 
     def steps(self, params: SetupParams, brief: Brief, world: World) -> Sequence[Step]:
@@ -84,7 +86,7 @@ class Setup:
             if scene.version.has_auto_conf:
                 steps.append(reset_step(scene, params, spec))
             steps += standby_steps(scene, params, world, spec)
-        return [*steps, *proof_steps(scene, params, world)]
+        return [*steps, *guard_steps(scene, params, world), *proof_steps(scene, params, world)]
 
     def summary(self, params: SetupParams, brief: Brief, world: World) -> Sequence[str]:
         scene = self._scene(params, brief, world)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jobs.kinds import service
 from jobs.kinds.configuration import config_file, hba_file, is_answering, is_read_back, reload_command, restart_step
@@ -11,7 +11,7 @@ from jobs.kinds.scene import Scene, has_files, is_in_place, is_new, is_standby_o
 from jobs.kinds.settings import recovery_settings
 from jobs.recipe import NodeSpec, Step, World
 from remote import config, postgres
-from remote.command import Action, Secret, WriteFile
+from remote.command import Action, Secret, Text, WriteFile
 
 
 def standby_steps(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> list[Step]:
@@ -50,16 +50,21 @@ def has_recovery_conf(scene: Scene) -> bool:
 
 
 def recovery_file(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> WriteFile:
-    """Up to 9.6 libpq knows no passfile, so the password stands here, in a file for the owner alone."""
     settings = recovery_settings(scene, params, world, spec, with_primary=True)
+    return WriteFile(f"{spec.data_directory}/recovery.conf", recovery_text(scene, params, settings), spec.owner)
+
+
+def recovery_text(scene: Scene, params: SetupParams, settings: Mapping[str, str]) -> Text:
+    """Up to 9.6 libpq knows no passfile, so the password stands here, in a file for the owner alone."""
+    plain = dict(settings)
     pieces: list[str | Secret] = []
     if not params.trust and "passfile" not in scene.version.conninfo_keys:
         password = scene.secret("replication_password")
-        connection = settings.pop("primary_conninfo")
+        connection = plain.pop("primary_conninfo")
         word = postgres.conninfo_quoted(password.value)
         pieces = [f"primary_conninfo = '{_doubled(connection)} password=", Secret(password.name, _doubled(word)), "'\n"]
-    text = config.with_block("", config.setting_lines(settings), f"cluster {scene.brief.cluster}")
-    return WriteFile(f"{spec.data_directory}/recovery.conf", (text, *pieces), spec.owner)
+    text = config.with_block("", config.setting_lines(plain), f"cluster {scene.brief.cluster}")
+    return (text, *pieces)
 
 
 def _doubled(text: str) -> str:

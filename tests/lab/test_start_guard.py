@@ -1,0 +1,113 @@
+"""The start guard: an old primary that boots by itself, a writer already dialling it, after another node was promoted."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from kinds_walk import Room
+
+from jobs.kinds.guard import is_guarded
+from lab import Lab
+from lab.host import Host
+from remote import guard
+
+pytestmark = pytest.mark.lab
+
+BOTH = ["pg1", "pg2"]
+SETUP = {"primary": "pg1", "standbys": ["pg2"]}
+
+
+def a_pair(lab: Lab, postgres: str, layout: str, **params: Any) -> tuple[Room, Host, Host]:
+    pg1 = lab.up("pg1", postgres=postgres, layout=layout)
+    pg2 = lab.up("pg2", postgres=postgres, layout=layout, create=False)
+    room = Room(lab, {"pg1": pg1, "pg2": pg2})
+    room.run("setup", SETUP | params, BOTH)
+    return room, pg1, pg2
+
+
+def promote_by_hand(host: Host) -> None:
+    host.run([f"{host.bin_directory}/pg_ctl", "-D", host.data_directory, "promote"], user="postgres")
+    deadline = time.monotonic() + 20
+    while host.sql("SELECT pg_is_in_recovery()") != [["f"]]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_read_only(host: Host) -> bool:
+    return host.sql("SELECT pg_is_in_recovery()") == [["t"]]
+
+
+def standing(room: Room, name: str) -> guard.Standing:
+    spec = room.spec(name)
+    _plan, world = room.plan("setup", SETUP, BOTH, job="job-look")
+    facts = world.facts(name)
+    assert is_guarded(world, spec) == guard.standing(spec, facts).is_guarded
+    return guard.standing(spec, facts)
+
+
+@pytest.mark.parametrize(("postgres", "layout"), [("15", "debian"), ("17", "debian"), ("11", "cocca"), ("17", "cocca")])
+def test_an_old_primary_that_boots_by_itself_never_accepts_a_write(new_lab: Any, postgres: str, layout: str) -> None:
+    lab: Lab = new_lab()
+    room, pg1, pg2 = a_pair(lab, postgres, layout)
+    assert standing(room, "pg1").is_guarded
+    assert standing(room, "pg2").is_guarded
+    writer = lab.writer([pg1])
+    writer.start()
+    time.sleep(0.5)
+    pg1.kill()
+    promote_by_hand(pg2)
+    before = writer.acknowledged()
+    pg1.start()
+    pg1.wait_postgres()
+    time.sleep(2)
+    assert is_read_only(pg1)
+    assert writer.acknowledged() == before
+    pg1.kill()  # what holds it back stays on its disk, whoever is there to be asked
+    pg2.kill()
+    pg1.start()
+    pg1.wait_postgres()
+    assert is_read_only(pg1)
+    assert writer.stop().acknowledged == before
+    held = standing(room, "pg1").held_back if pg2.start() is None else {}
+    assert (held["peer"], held["peer_timeline"], held["timeline"]) == ("pg2", "2", "1")
+    assert standing(room, "pg1").failed == ""
+
+
+def test_without_the_guard_it_does(new_lab: Any) -> None:
+    lab: Lab = new_lab()
+    room, pg1, pg2 = a_pair(lab, "15", "debian", start_guard=False)
+    assert not standing(room, "pg1").is_guarded
+    writer = lab.writer([pg1])
+    writer.start()
+    pg1.kill()
+    promote_by_hand(pg2)
+    before = writer.acknowledged()
+    pg1.start()
+    pg1.wait_postgres()
+    time.sleep(1)
+    assert not is_read_only(pg1)
+    assert writer.stop().acknowledged > before
+
+
+@pytest.mark.parametrize("layout", ["debian", "cocca"])
+def test_when_nobody_answers_it_starts_as_it_is(new_lab: Any, layout: str) -> None:
+    """A power failure of the whole site must come back by itself, and in a bounded time."""
+    lab: Lab = new_lab()
+    room, pg1, pg2 = a_pair(lab, "15" if layout == "debian" else "11", layout)
+    for host in (pg1, pg2):
+        host.kill()
+    began = time.monotonic()
+    pg1.start()
+    pg1.wait_postgres(timeout_seconds=40)
+    assert not is_read_only(pg1)
+    assert time.monotonic() - began < 25
+    pg2.start()
+    pg2.wait_postgres()
+    deadline = time.monotonic() + 20
+    while pg1.sql("SELECT state FROM pg_stat_replication") != [["streaming"]]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert "0 of 1 other nodes answered" in standing(room, "pg1").said
+    assert "starts as a standby" in standing(room, "pg2").said
