@@ -7,6 +7,7 @@ from pgpanel.streams import stream
 urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("", include("clusters.urls")),
+    path("c/<slug:cluster_name>/", include("jobs.cluster_urls")),
     path("live/", stream, name="live"),
     path("jobs/", include("jobs.urls")),
     path("monitor/", include("monitor.urls")),

@@ -122,3 +122,24 @@ def first_line(text: str) -> str:
 @register.filter
 def other_lines(text: str) -> str:
     return text.strip().partition("\n")[2].strip()
+
+
+@register.filter
+def first_sentence(text: str) -> str:
+    """What a verdict says biggest; `other_sentences` is the rest."""
+    return _sentences(text)[0]
+
+
+@register.filter
+def other_sentences(text: str) -> str:
+    return _sentences(text)[1]
+
+
+def _sentences(text: str) -> tuple[str, str]:
+    """Parted at the first full stop or colon that a space follows, so that a heading stays short; without that mark."""
+    for at, character in enumerate(text[:-1]):
+        if character in ".:" and text[at + 1] == " ":
+            rest = text[at + 2 :]
+            is_word = rest.partition(" ")[0] in ("the", "its", "it", "another")  # a node's name stays as it is
+            return text[:at], rest[:1].upper() + rest[1:] if is_word else rest
+    return text.rstrip("."), ""
