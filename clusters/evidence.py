@@ -8,7 +8,7 @@ Evidence comes from active questions (`Identify`, TCP, SSH); a WAL receiver beli
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from remote.facts import Facts, Postgres, Unreachable
@@ -192,7 +192,7 @@ def observations_of(
     primary: Place, nodes: Sequence[Place], facts: Mapping[str, Facts | Unreachable], at: float, system_identifier: str = ""
 ) -> list[Observation]:
     """What one look at every host (with `reach` and `identify` of the primary asked there) says of the primary."""
-    found = [] if primary.name not in facts else [_inside(primary, facts[primary.name], at)]
+    found = [] if primary.name not in facts else _by_panel(primary, facts[primary.name], at)
     for node in nodes:
         seen = facts.get(node.name)
         if node.name == primary.name or seen is None:
@@ -202,6 +202,23 @@ def observations_of(
         else:
             found += _from_host(primary, node, seen, at, system_identifier)
     return found
+
+
+def _by_panel(primary: Place, facts: Facts | Unreachable, at: float) -> list[Observation]:
+    inside = _inside(primary, facts, at)
+    if isinstance(facts, Unreachable):
+        ports: dict[str, Says] = {"speaks": "alive", "open": "alive", "refused": "stopped", "silent": "no-answer"}
+        if not facts.postgres:
+            return [inside]
+        says: Says = "alive" if facts.postgres == "speaks" else "no-answer"
+        detail = f"PostgreSQL's port: {facts.postgres}"
+        return [inside, Observation(PANEL, "tcp", ports[facts.postgres], at, detail), Observation(PANEL, "sql", says, at, detail)]
+    postgres = facts.postgres(primary.data_directory)
+    if postgres is None or not postgres.is_running:
+        return [inside]
+    if postgres.answers_sql:
+        return [inside, Observation(PANEL, "sql", "alive", at, "it answers on its own host")]
+    return [inside, Observation(PANEL, "sql", "no-answer", at, postgres.sql_error or "it does not answer on its own host")]
 
 
 def _inside(primary: Place, facts: Facts | Unreachable, at: float) -> Observation:
@@ -266,6 +283,17 @@ class Known:
     is_standby: bool = True
     is_paused: bool = False
     sync_state: str = ""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the panel remembers of a cluster beyond a job's own look: where every node's WAL stood, which nodes a fence command has
+    switched off, the fence commands as they are shown, and who began which timeline."""
+
+    known: Mapping[str, Known] = field(default_factory=dict)
+    fenced: tuple[Observation, ...] = ()
+    fences: Mapping[str, str] = field(default_factory=dict)
+    timelines: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from clusters.evidence import (
     PANEL,
     Candidate,
     Known,
+    Memory,
     Observation,
     Place,
     Verdict,
@@ -26,6 +27,7 @@ from clusters.evidence import (
     observations_of,
     verdict,
 )
+from clusters.fencing import fence_shown
 from clusters.models import Cluster, Credential, Evidence, Node, NodeState, Quarantine
 from clusters.services import access_of, facts_request_of, paths_of, remember_positions
 from remote.facts import Facts, FactsRequest, Identify, Unreachable
@@ -122,6 +124,19 @@ def known_of(node: Node) -> Known:
         is_standby=state.role == "standby",
         is_paused=bool(state.sample.get("is_replay_paused")),
         sync_state=state.sample.get("sync_state", ""),
+    )
+
+
+def memory_of(cluster: Cluster) -> Memory:
+    """For a job's brief."""
+    kept = Evidence.objects.filter(cluster=cluster).first()
+    fenced = [Observation(**one) for one in kept.observations] if kept else []
+    nodes = list(cluster.nodes.select_related("state"))
+    return Memory(
+        known={node.name: known_of(node) for node in nodes},
+        fenced=tuple(one for one in fenced if one.by == "fence"),
+        fences={node.name: fence_shown(node) for node in nodes if node.fence_command},
+        timelines={row.timeline: row.node for row in cluster.lineage.all()},
     )
 
 

@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 
 from django.utils import timezone
 
+from jobs import by_panel
 from jobs.claim import Claim
 from jobs.log import JobLog, Lines, told
 from jobs.models import JobStep
 from jobs.sight import Hosts
 from pgpanel import live
-from remote.command import Action, Command, Detached, WriteFile
+from remote.command import Action, Command, Detached, PanelAction, WriteFile
 from remote.errors import ConnectionLost, HostError, HostUnreachable, LockHeld
 from remote.host import DetachedState, Host
 from remote.progress import READERS, Pace
@@ -78,6 +79,8 @@ class Actor:
             self.log.redactor.add(action.secrets)
             if isinstance(action, Detached):
                 self._detached(step, action, name)
+            elif isinstance(action, PanelAction):
+                output = self._by_panel(step, action)
             else:
                 output = self._at_once(step, action)
         return output
@@ -100,6 +103,13 @@ class Actor:
         """Its end was seen in an earlier attempt: this attempt begins anew."""
         known = step.detached.get(name, {})
         return "exit_code" in known and known.get("attempt") != step.attempt
+
+    def _by_panel(self, step: JobStep, action: PanelAction) -> str:
+        self.say("command", action.shown, step)
+        try:
+            return by_panel.act(action, self.claim.job_id, self.job, lambda line: self.say("output", line, step))
+        except by_panel.NotDone as error:
+            raise Failed(str(error), error.mend) from error
 
     def _at_once(self, step: JobStep, action: Command | WriteFile) -> str:
         self.say("command", told(action.shown), step)

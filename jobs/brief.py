@@ -7,6 +7,7 @@ from typing import Any
 
 from clusters import services as clusters
 from clusters.models import Node, Quarantine
+from clusters.observing import memory_of
 from jobs.models import Job
 from jobs.recipe import Brief, NodeSpec
 from remote.command import Secret
@@ -32,6 +33,7 @@ def brief_of(job: Job) -> Brief:
             held.node.name: held.reason
             for held in Quarantine.objects.filter(node__cluster=job.cluster, lifted_at=None).select_related("node")
         },
+        memory=memory_of(job.cluster),
     )
 
 

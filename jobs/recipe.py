@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
+from clusters.evidence import Memory
 from remote.command import Action, Command, Secret, WriteFile, accounts, shown_lines, text_shown
 from remote.facts import Facts, FactsRequest, Postgres, Unreachable
 
@@ -53,7 +54,7 @@ class Brief:
     job: the job's own name on hosts and in markers, e.g. "job-418-3fa97c01": no other job of any panel has it.
     secrets: by purpose ("replication_password", "monitoring_password", "archive_key:pg1",
         "archive_public_key:pg1"); values never reach a plan or a log.
-    quarantined: nodes that must not become writable, and why.
+    quarantined: nodes that must not become writable, and why. memory: what the panel saw before; only checks and reports use it.
     """
 
     job: str
@@ -62,6 +63,7 @@ class Brief:
     nodes: Mapping[str, NodeSpec]
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     quarantined: Mapping[str, str] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(frozen=True)

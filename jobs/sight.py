@@ -10,11 +10,13 @@ from dataclasses import replace
 from jobs.recipe import World
 from remote.facts import Facts, FactsRequest, Unreachable
 from remote.host import Host
+from remote.reaching import postgres_answers
 
 OpenHost = Callable[[str], Host]
 """Node name → a Host, not connected yet. The seam where tests put hosts of their own."""
 
 MOST_AT_ONCE = 8
+KNOCK_SECONDS = 2.0
 AGAIN = frozenset({"host", "postgres", "sql", "paths"})
 """Sections of a second look. Sizes are walked, databases asked for libraries and ports tried only once: no step waits for them."""
 
@@ -88,9 +90,16 @@ class Sight:
     def _read(self, node: str, host: Host) -> Facts | Unreachable:
         request, before = self.requests[node], self._seen.get(node)
         if not isinstance(before, Facts):
-            return host.facts(request)
+            return _knocked(host.facts(request), host, request)
         found = host.facts(replace(request, sections=(request.sections or AGAIN) & AGAIN, reach=()))
         return found if isinstance(found, Unreachable) else _with_kept(found, before)
+
+
+def _knocked(found: Facts | Unreachable, host: Host, request: FactsRequest) -> Facts | Unreachable:
+    """A host that cannot be logged in to may serve all the same: what its PostgreSQL's own port says."""
+    if isinstance(found, Facts) or not request.port or host.access.jump is not None:
+        return found
+    return replace(found, postgres=postgres_answers(host.access.host, request.port, KNOCK_SECONDS).word)
 
 
 def _with_kept(found: Facts, before: Facts) -> Facts:
@@ -101,4 +110,4 @@ def _with_kept(found: Facts, before: Facts) -> Facts:
         clusters.append(postgres if known is None else replace(postgres, **{name: getattr(known, name) for name in KEPT}))
     libraries = {one.bin_directory: one.libraries for one in before.installations}
     installations = tuple(replace(one, libraries=libraries.get(one.bin_directory, {})) for one in found.installations)
-    return replace(found, reach=before.reach, clusters=tuple(clusters), installations=installations)
+    return replace(found, reach=before.reach, identified=before.identified, clusters=tuple(clusters), installations=installations)

@@ -181,7 +181,25 @@ class Detached:
         return self.command.secrets
 
 
-Action = Command | WriteFile | Detached
+@dataclass(frozen=True)
+class PanelAction:
+    """What the panel itself does in a step, on no host (`jobs/by_panel.py`). verb: "fence" (run the node's fence command) or
+    "quarantine" (the node must not become writable). text: how it is shown and what a plan's hash covers."""
+
+    verb: str
+    node: str
+    text: str
+
+    @property
+    def shown(self) -> str:
+        return self.text
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        return ()
+
+
+Action = Command | WriteFile | Detached | PanelAction
 
 
 def shown_lines(actions: Sequence[Action]) -> tuple[str, ...]:

@@ -427,11 +427,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class Unreachable:
-    """A host that gave no facts. cause: "timeout" | "refused" | "no-route" | "authentication" | "host-key" | "dns" | "other"."""
+    """A host that gave no facts. cause: "timeout" | "refused" | "no-route" | "authentication" | "host-key" | "dns" | "other".
+
+    postgres: what the panel found at PostgreSQL's port meanwhile: "speaks" | "open" | "refused" | "silent"; "" = nobody knocked.
+    """
 
     cause: str
     message: str
     mend: str = ""
+    postgres: str = ""
 
     @property
     def is_reachable(self) -> Literal[False]:

@@ -21,6 +21,13 @@ class Knock:
     is_refused: bool
     detail: str
 
+    @property
+    def word(self) -> str:
+        """As `remote.facts.Unreachable.postgres` has it."""
+        if self.has_spoken:
+            return "speaks"
+        return "open" if self.is_open else "refused" if self.is_refused else "silent"
+
 
 def postgres_answers(address: str, port: int, timeout_seconds: float = 4.0) -> Knock:
     """Blocks for at most twice that."""

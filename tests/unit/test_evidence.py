@@ -159,9 +159,26 @@ def server(**more: object) -> Postgres:
     ],
 )
 def test_a_look_inside_the_host(facts: Facts | Unreachable, says: str, detail: str) -> None:
-    (found,) = observations_of(PG1, [PG1], {"pg1": facts}, NOW)
+    found = observations_of(PG1, [PG1], {"pg1": facts}, NOW)[0]
     assert (found.observer, found.by, found.says) == (PANEL, "ssh", says)
     assert detail in found.detail
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        (host(server(is_running=True, answers_sql=True)), {"ssh": "alive", "sql": "alive"}),
+        (host(server(is_running=True, sql_error="no answer")), {"ssh": "alive", "sql": "no-answer"}),
+        (host(server()), {"ssh": "stopped"}),
+        (Unreachable("timeout", "no answer"), {"ssh": "no-answer"}),
+        (Unreachable("timeout", "no answer", postgres="speaks"), {"ssh": "no-answer", "tcp": "alive", "sql": "alive"}),
+        (Unreachable("timeout", "no answer", postgres="open"), {"ssh": "no-answer", "tcp": "alive", "sql": "no-answer"}),
+        (Unreachable("timeout", "no answer", postgres="refused"), {"ssh": "no-answer", "tcp": "stopped", "sql": "no-answer"}),
+        (Unreachable("timeout", "no answer", postgres="silent"), {"ssh": "no-answer", "tcp": "no-answer", "sql": "no-answer"}),
+    ],
+)
+def test_what_the_panel_itself_hears(facts: Facts | Unreachable, says: dict[str, str]) -> None:
+    assert {one.by: one.says for one in observations_of(PG1, [PG1], {"pg1": facts}, NOW)} == says
 
 
 def heard(reach: Reach | None = None, identified: Identified | None = None, receiver: WalReceiver | None = None) -> dict[str, str]:
