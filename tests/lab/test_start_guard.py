@@ -35,6 +35,13 @@ def promote_by_hand(host: Host) -> None:
         time.sleep(0.05)
 
 
+def wait_streaming(upstream: Host) -> None:
+    deadline = time.monotonic() + 20
+    while upstream.sql("SELECT state FROM pg_stat_replication") != [["streaming"]]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def is_read_only(host: Host) -> bool:
     return host.sql("SELECT pg_is_in_recovery()") == [["t"]]
 
@@ -104,10 +111,46 @@ def test_when_nobody_answers_it_starts_as_it_is(new_lab: Any, layout: str) -> No
     assert not is_read_only(pg1)
     assert time.monotonic() - began < 25
     pg2.start()
+    if layout == "cocca":  # nothing but its ctl script starts it: no init of its own was made for the new standby
+        pg2.pg_start()
     pg2.wait_postgres()
-    deadline = time.monotonic() + 20
-    while pg1.sql("SELECT state FROM pg_stat_replication") != [["streaming"]]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_streaming(pg1)
     assert "0 of 1 other nodes answered" in standing(room, "pg1").said
     assert "starts as a standby" in standing(room, "pg2").said
+
+
+def test_a_debian_without_systemd_asks_in_its_init_script(lab: Lab) -> None:
+    init = "/etc/init.d/postgresql"
+    room, pg1, pg2 = a_pair(lab, "15", "debian")
+    plain = lab.up("plain", create=False).run(["cat", init]).stdout
+    pg1.pg_stop()
+    promote_by_hand(pg2)
+    pg1.run([init, "start"])
+    assert is_read_only(pg1)
+    wait_streaming(pg2)  # stopped in order it has nothing of its own: it follows at once
+    params = {"primary": "pg2", "standbys": ["pg1"], "start_guard": False}
+    room.run("setup", params, BOTH, job="job-2")
+    assert {"guard.remove#pg1", "guard.remove#pg2"} <= set(room.acted())
+    room.run("setup", params, BOTH, job="job-3")
+    assert room.acted() == ["proof.write"]
+    for host in (pg1, pg2):
+        assert host.run(["cat", init]).stdout == plain
+        assert (
+            host.run("ls /var/lib/postgresql/15/wals/.pgpanel /etc/systemd/system/postgresql@15-main.service.d").stdout.count(
+                "guard"
+            )
+            == 0
+        )
+
+
+def test_of_two_writable_ones_on_the_same_timeline_the_one_that_serves_stays(new_lab: Any) -> None:
+    room, pg1, pg2 = a_pair(new_lab(), "17", "cocca")
+    pg1.kill()
+    pg2.pg_stop()
+    pg2.run(["rm", f"{pg2.data_directory}/standby.signal"])
+    pg2.pg_start()
+    pg1.start()
+    pg1.wait_postgres()
+    assert is_read_only(pg1)
+    assert not is_read_only(pg2)
+    assert standing(room, "pg1").held_back["why"] == "pg2 takes writes on timeline 1"
