@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from clusters.credentials import archive_key, role_password, role_password_keep, secret_of
 from clusters.models import Cluster, Credential, HostAddress, Node, NodeState
 from clusters.rights import cluster_or_404, clusters_for, may, node_or_404
+from remote import guard
 from remote.access import Access, Lock
 from remote.facts import Facts, FactsRequest, Postgres, Unreachable, facts_to_json
 from remote.host import Host
@@ -72,7 +73,7 @@ def facts_request_of(node: Node, **more: Any) -> FactsRequest:
         port=node.postgres_port,
         bin_directory=paths.bin_directory,
         owner=paths.owner,
-        paths=(paths.config_file,),
+        paths=(paths.config_file, *guard.paths(paths)),
     )
     return replace(request, **more)
 

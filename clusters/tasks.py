@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError
 
-from clusters import drafts, observing, services
+from clusters import drafts, fencing, observing, services
 from clusters.looks import Target, look_at
 from clusters.models import Cluster, Draft, DraftHost, Evidence, Node, NodeState
 from pgpanel import live
@@ -51,10 +51,32 @@ def gather_evidence(cluster_id: int) -> None:
     live.publish(f"cluster:{cluster_id}", "evidence", {})
 
 
+@shared_task(name="clusters.tasks.test_fence", ignore_result=True)
+def test_fence(node_id: int) -> None:
+    node = Node.objects.select_related("fence_secret").filter(pk=node_id).first()
+    if node is not None:
+        fencing.fence_test(node)
+
+
 @shared_task(name="clusters.tasks.forget_typed_passwords", ignore_result=True)
 def forget_typed_passwords() -> None:
     """A password that was to be used once is not kept in a draft that nobody finished."""
     drafts.forget_typed_passwords()
+
+
+def start_fence_test(node: Node) -> None:
+    """Asked once at a time; what it says stands on the node afterwards."""
+    Node.objects.filter(pk=node.pk).update(fence_asked_at=timezone.now())
+
+    def start() -> None:
+        try:
+            test_fence.delay(node.pk)
+        except OperationalError:
+            log.exception("the queue cannot be reached")
+            said = _("The panel's queue (Redis) cannot be reached, so nobody tests.")
+            Node.objects.filter(pk=node.pk).update(fence_asked_at=None, fence_test_works=False, fence_test_output=said)
+
+    transaction.on_commit(start)
 
 
 def start_gathering(cluster: Cluster) -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from clusters import people, views, wizard
+from clusters import fence_page, people, views, wizard
 
 app_name = "clusters"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -22,6 +22,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("c/<slug:name>/n/<slug:node_name>/accept/", views.node_accept, name="node_accept"),
     path("c/<slug:name>/n/<slug:node_name>/edit/", views.node_edit, name="node_edit"),
     path("c/<slug:name>/n/<slug:node_name>/remove/", views.node_remove, name="node_remove"),
+    path("c/<slug:name>/n/<slug:node_name>/fence/", fence_page.fence, name="node_fence"),
+    path("c/<slug:name>/n/<slug:node_name>/fence/test/", fence_page.fence_test, name="node_fence_test"),
     path("people/", people.people, name="people"),
     path("people/<int:pk>/active/", people.person_active, name="person_active"),
     path("people/grants/<int:pk>/remove/", people.grant_remove, name="grant_remove"),

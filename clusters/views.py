@@ -24,6 +24,7 @@ from clusters.findings import disks_of
 from clusters.forms import ClusterForm, CredentialForm, NodeForm, RemoveForm
 from clusters.models import Cluster, Credential, Draft, Node
 from clusters.offers import offers_of
+from clusters.promises import promise_of
 from clusters.rights import cluster_or_404, clusters_for, may, node_or_404
 from clusters.wizard import person
 from pgpanel.templatetags.show import bytes_shown
@@ -200,7 +201,8 @@ def node(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
         "mount": facts.mount_of(paths.data_directory) if facts else None,
         "offers": [offer for offer in offers_of(found.cluster, list(found.cluster.nodes.select_related("state", "cluster")))
                    if offer.node == node_name],
-        "busy": _busy(found.cluster),
+        "busy": _busy(found.cluster), "promise": promise_of(found),
+        "quarantine": found.quarantines.filter(lifted_at=None).first(),
         "fingerprint": keeping.fingerprint(found.host_key), "login_fingerprint": keeping.fingerprint(found.credential.public_part),
     }  # fmt: skip
     if request.GET.get("part") and not context["is_waiting"]:
