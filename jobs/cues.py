@@ -1,0 +1,97 @@
+"""A section's parts, opened and spoken with. What is said and heard stays in memory, with its times, until the section is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from jobs.recipe import Part, Section
+from remote.dialogue import Dialogue
+from remote.errors import HostError
+
+OpenPart = Callable[[Part, bool], Dialogue]
+"""Opens a part; True: over a new connection, because the line was lost."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """voice: "command" (said), "output" (heard), "error", "note". since_seconds: since the section began, by a monotonic clock."""
+
+    at: datetime
+    since_seconds: float
+    node: str
+    voice: str
+    text: str
+
+    @property
+    def told(self) -> str:
+        mark = {"command": "→ ", "output": "← "}.get(self.voice, "")
+        return f"{self.since_seconds * 1000:9.1f} ms  {mark}{self.text}"
+
+
+class LiveCues:
+    """`jobs.recipe.Cues` over open dialogues."""
+
+    def __init__(self, section: Section, open_part: OpenPart, check: Callable[[], None] = lambda: None) -> None:
+        self._parts: Mapping[str, Part] = {part.name: part for part in section.parts}
+        self._open_part, self._check = open_part, check
+        self._open: dict[str, Dialogue] = {}
+        self._began_at = time.monotonic()
+        self.spoken: list[Spoken] = []
+
+    def open_all(self) -> None:
+        """All parts at once; if one cannot be had, none stays open."""
+        parts = list(self._parts.values())
+        with ThreadPoolExecutor(len(parts)) as pool:
+            opening = [pool.submit(self._open_part, part, False) for part in parts]
+        try:
+            for part, done in zip(parts, opening, strict=True):
+                self._open[part.name] = done.result()
+        except BaseException:
+            for done in opening:
+                with suppress(BaseException):
+                    done.result().close()
+            raise
+
+    def close(self) -> None:
+        for dialogue in self._open.values():
+            dialogue.close()
+        self._open.clear()
+
+    def say(self, part: str, line: str) -> None:
+        self._keep(part, "command", line)
+        self._dialogue(part).say(line)
+
+    def hear(self, part: str, within_seconds: float = 10.0) -> str:
+        try:
+            line = self._dialogue(part).hear(within_seconds)
+        except HostError as error:
+            self._keep(part, "error", error.message)
+            raise
+        self._keep(part, "output", line)
+        return line
+
+    def reopen(self, part: str) -> None:
+        self._keep(part, "note", "opened anew")
+        if dialogue := self._open.pop(part, None):
+            dialogue.close()
+        self._open[part] = self._open_part(self._parts[part], True)
+
+    def check(self) -> None:
+        self._check()
+
+    def note(self, text: str) -> None:
+        self._keep("", "note", text)
+
+    def _dialogue(self, part: str) -> Dialogue:
+        if part not in self._open:
+            self.reopen(part)
+        return self._open[part]
+
+    def _keep(self, part: str, voice: str, text: str) -> None:
+        node = self._parts[part].node if part else ""
+        self.spoken.append(Spoken(datetime.now(UTC), time.monotonic() - self._began_at, node, voice, text))

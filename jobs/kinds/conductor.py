@@ -1,0 +1,358 @@
+"""The conductor of a write gap: says words to both hosts' scripts, and decides. Pure: no Django, no SSH, nothing but `Cues`."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs.recipe import Cues, Ended, Ending
+from remote.errors import ConnectionLost, EpochRefused, HostError, Silent
+
+OLD, NEW = "old", "new"
+WORD_SECONDS, GRACE_SECONDS = 10.0, 3.0
+PING_SECONDS = 8.0
+CHECKPOINT_SECONDS = 1800.0
+PROMOTE_SECONDS = 75.0
+MOST_RESUMPTIONS = 3
+ROLLBACK_SECONDS = 1000.0
+"""A server that does not end its stop is waited for: it cannot be called back from it."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """old, new: the nodes' names. catch_up_seconds: what the candidate may take for what is missing, before and after the stop."""
+
+    old: str
+    new: str
+    catch_up_seconds: float = 10.0
+    stop_seconds: float = 40.0
+
+
+@dataclass(frozen=True)
+class OldState:
+    """role: primary, standby, busy (starting or stopping), stopped, rested (a stopped standby), crashed. fence: staged, fenced,
+    unfenced, bare. lsn, timeline: of its last checkpoint, which after a clean stop is the end of all."""
+
+    role: str
+    fence: str
+    lsn: str
+    timeline: int
+
+
+@dataclass(frozen=True)
+class NewState:
+    """role: standby, primary, silent (its server does not answer)."""
+
+    role: str
+    replayed: str
+    timeline: int
+    said: str = ""
+
+
+@dataclass
+class Conductor:
+    """has_stopped: the old primary was told to stop, now or earlier. may_promote: a promotion was asked for, now or earlier."""
+
+    gap: Gap
+    cues: Cues
+    has_stopped: bool = False
+    is_fenced: bool = False
+    may_promote: bool = False
+    timeline: int = 0
+    stop_said_at: float = 0.0
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def conduct(self) -> Ending:
+        for _ in range(MOST_RESUMPTIONS):
+            try:
+                return self._go_on()
+            except (ConnectionLost, Silent) as lost:
+                self._find_again(lost)
+        raise self._unknown("The line to the hosts was lost again and again.")
+
+    # -- where are we? ---------------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> Ending:
+        old, new = self._states()
+        self.timeline = self.timeline or old.timeline
+        match old.fence, old.role, new.role:
+            case "unfenced", _, "standby" | "silent":
+                raise self._settled(old)
+            case "fenced", _, "primary" if new.timeline > old.timeline or old.role == "standby":
+                return self._done(new.timeline)
+            case "fenced", "stopped" | "standby" | "rested", "standby":
+                self.has_stopped = self.is_fenced = self.may_promote = True
+                return self._finish(old.lsn, old.timeline)
+            case "staged", "primary", "standby":
+                return self._whole_way()
+            case "staged", "stopped", "standby":
+                self.has_stopped = True
+                return self._finish(old.lsn, old.timeline)
+            case "staged", "crashed" | "stopped", _ if new.role != "primary":
+                self.has_stopped = True
+                raise self._rolled_back(f"{self.gap.old} was found stopped{' after a crash' if old.role == 'crashed' else ''}.")
+        if new.role == "primary" and old.role in ("primary", "busy"):
+            raise self._two(old, new)
+        raise self._not_so(old, new)
+
+    def _states(self) -> tuple[OldState, NewState]:
+        self.cues.say(OLD, "state")
+        self.cues.say(NEW, "state")
+        word, role, fence, at, timeline, *_ = [*self._hear(OLD).split(" "), *"     "]
+        old = OldState(role, fence, at, _number(timeline))
+        words = self._hear(NEW).split(" ", 4)
+        new = NewState(words[1], words[2], _number(words[3]), words[4] if len(words) > 4 else "")
+        assert word == words[0] == "state", (word, words)
+        return old, new
+
+    def _not_so(self, old: OldState, new: NewState) -> Ended:
+        what = f"{self.gap.old} is “{old.role}”, its fence “{old.fence}”; {self.gap.new} is “{new.role}”"
+        word = "unknown" if self.has_stopped or old.fence != "staged" or old.role != "primary" else ""
+        return Ended(
+            word, f"The two servers are not as this step needs them: {what}. {new.said}".rstrip(),
+            "Look at both servers; when the old primary runs as the primary and the candidate follows it, resume.", self.report,
+        )  # fmt: skip
+
+    def _two(self, old: OldState, new: NewState) -> Ended:
+        return Ended(
+            "unknown",
+            f"Both run as primaries: {self.gap.old} on timeline {old.timeline}, {self.gap.new} on timeline {new.timeline}.",
+            f"Stop the one that the applications do not use, at once, and rebuild it: probably {self.gap.old}.", self.report,
+        )  # fmt: skip
+
+    # -- the whole way ---------------------------------------------------------------------------------------------------------
+
+    def _whole_way(self) -> Ending:
+        try:
+            self._warm_up()
+        except BaseException:
+            self._undo()
+            raise
+        return self._stop()
+
+    def _warm_up(self) -> None:
+        """All that can be done before the stop; nobody notices it."""
+        at, timeline = self._old_checkpoint()
+        self._require_following(at, 0)  # the candidate's own checkpoint, which comes next, tells its timeline
+        self._new_checkpoint(timeline)
+        at, self.timeline = self._old_checkpoint()  # what was written meanwhile: so that the stop's own has little to do
+        self._require_following(at, self.timeline)
+        self.cues.check()
+
+    def _stop(self) -> Ending:
+        self.has_stopped, self.stop_said_at = True, time.monotonic()
+        self.cues.say(OLD, f"stop {self.gap.stop_seconds:g}")
+        answer = self._hear(OLD, self.gap.stop_seconds + WORD_SECONDS)
+        word, *rest = answer.split(" ")
+        if word == "refused":
+            self.has_stopped = False
+            self._undo()
+            raise Ended("", f"{self.gap.old} was not stopped: {' '.join(rest)}.", "Resume: the step before is done again.")
+        if word != "stopped":
+            how = {"stuck": f"did not stop within {self.gap.stop_seconds:g} s", "unclean": "did not stop cleanly"}.get(word, answer)
+            raise self._rolled_back(f"{self.gap.old} {how}.")
+        return self._finish(rest[0], _number(rest[1]))
+
+    def _old_checkpoint(self) -> tuple[str, int]:
+        words = self._ask_slowly(OLD, NEW, "checkpoint").split(" ")
+        if words[0] != "checkpoint":
+            raise Ended("", f"{self.gap.old} made no checkpoint: {' '.join(words[1:])}", "Its server's log says why; then resume.")
+        return words[1], _number(words[2])
+
+    def _new_checkpoint(self, timeline: int) -> None:
+        words = self._ask_slowly(NEW, OLD, "checkpoint").split(" ")
+        if words[0] != "checkpoint" or _number(words[1]) != timeline:
+            said = " ".join(words[1:])
+            raise Ended(
+                "", f"{self.gap.new} is not on timeline {timeline} of {self.gap.old}: {words[0]} {said}",
+                f"Nothing was stopped. Look into the server's log of {self.gap.new}, then resume.",
+            )  # fmt: skip
+
+    def _require_following(self, at: str, timeline: int) -> None:
+        """Before anything is stopped: the candidate keeps up."""
+        self.cues.say(NEW, f"await {at} {timeline} {self.gap.catch_up_seconds:.0f}")
+        answer = self._ask_slowly(NEW, OLD, "", self.gap.catch_up_seconds + WORD_SECONDS)
+        if not answer.startswith("past "):
+            raise Ended(
+                "", f"{self.gap.new} does not keep up with {self.gap.old}: within {self.gap.catch_up_seconds:g} s it did not"
+                f" replay the checkpoint at {at} ({answer}). Nothing was stopped.",
+                f"Does its WAL receiver run, and is its replay paused? On {self.gap.new}, look at pg_stat_wal_receiver",
+            )  # fmt: skip
+
+    def _ask_slowly(self, part: str, other: str, word: str, within_seconds: float = CHECKPOINT_SECONDS) -> str:
+        """What may take its time, while the other part hears that somebody is still there."""
+        if word:
+            self.cues.say(part, word)
+        until = time.monotonic() + within_seconds
+        while True:
+            try:
+                return self.cues.hear(part, min(PING_SECONDS, max(0.1, until - time.monotonic())))
+            except Silent:
+                if time.monotonic() > until:
+                    raise
+                self.cues.say(other, "still")
+                self._hear(other)
+                self.cues.check()
+
+    def _undo(self) -> None:
+        """Nothing was stopped: the old primary is as it was before the job."""
+        with suppress(HostError):
+            self.cues.say(OLD, "settle")
+            self._hear(OLD)
+
+    # -- stopped: fence, proof, promotion --------------------------------------------------------------------------------------
+
+    def _finish(self, at: str, timeline: int) -> Ending:
+        """The old primary is stopped, its last record starts at `at`. Fence and proof at once, then the promotion."""
+        self.report |= {"timeline_before": timeline, "shutdown_checkpoint": at}
+        self.cues.say(OLD, "fence")
+        self.cues.say(NEW, f"await {at} {timeline} {self.gap.catch_up_seconds:.0f}")
+        fence = self._hear(OLD)
+        if fence == "lost":
+            raise self._rolled_back(f"{self.gap.old} had started again by itself: nobody had spoken to it in time.")
+        self.is_fenced = True
+        if fence != "fenced":
+            raise self._rolled_back(f"{self.gap.old} had been started by somebody else before it was fenced ({fence}).")
+        words = self._hear_new(self.gap.catch_up_seconds + GRACE_SECONDS).split(" ")
+        if words[0] != "past":
+            # in recovery and short of it: a promotion is asked for only after "past", and a running server never goes back
+            self.may_promote = False
+            raise self._rolled_back(
+                f"{self.gap.new} did not replay the last of the WAL, which ends beyond {at} on timeline {timeline}, within"
+                f" {self.gap.catch_up_seconds:g} s: {' '.join(words)}."
+            )
+        self.may_promote = True
+        self.cues.say(NEW, "promote")
+        return self._promoted(self._hear_new(PROMOTE_SECONDS))
+
+    def _hear_new(self, within_seconds: float) -> str:
+        """The old primary's part, fenced, stays as long as somebody speaks to it: it may be needed for a rollback."""
+        until = time.monotonic() + within_seconds
+        while True:
+            try:
+                return self.cues.hear(NEW, min(PING_SECONDS, max(0.1, until - time.monotonic())))
+            except Silent:
+                if time.monotonic() > until:
+                    raise
+                with suppress(ConnectionLost, Silent):
+                    self.cues.say(OLD, "still")
+                    self._hear(OLD, GRACE_SECONDS)
+
+    def _promoted(self, answer: str) -> Ending:
+        word, *rest = answer.split(" ")
+        if word == "promoted" and _number(rest[0]) > self.timeline:
+            self.report |= {"switch_lsn": rest[2]}
+            if _number(rest[1]) != self.timeline:
+                raise self._unknown(
+                    f"{self.gap.new} writes timeline {rest[0]}, which left timeline {rest[1]}, not {self.timeline}."
+                )
+            return self._done(_number(rest[0]))
+        if word == "expired":
+            self.may_promote = False
+            raise self._rolled_back(f"This worker slept too long: {self.gap.new} did not take its word for a promotion any more.")
+        raise self._unknown(f"{self.gap.new} was told to promote and said: {answer}")
+
+    def _done(self, timeline: int) -> Ending:
+        if self.stop_said_at:
+            self.report["gap_ms"] = round((time.monotonic() - self.stop_said_at) * 1000, 1)
+        self.report |= {"timeline_before": self.timeline, "timeline_after": timeline}
+        self._leave()
+        return Ending("done", self.report)
+
+    # -- back, or lost ---------------------------------------------------------------------------------------------------------
+
+    def _rolled_back(self, why: str) -> Ended:
+        """Only while no promotion can happen any more. The old primary runs again as it did, or it is said that it does not."""
+        if self.may_promote:
+            return self._unknown(why)
+        try:
+            answer = self._start_old()
+        except EpochRefused:
+            raise
+        except HostError as lost:
+            return self._old_lost(why, lost)
+        if answer != "primary":
+            return Ended(
+                "unknown", f"{why} It was to run again as the primary, but: {answer}.",
+                f"Its server's log says why. Nothing was promoted: start {self.gap.old} again.", self.report,
+            )  # fmt: skip
+        return self._settled(OldState("primary", "unfenced", "-", self.timeline), why)
+
+    def _start_old(self) -> str:
+        try:
+            self.cues.say(OLD, "rollback")
+            return self._hear(OLD, ROLLBACK_SECONDS)
+        except (ConnectionLost, Silent):
+            self.cues.reopen(OLD)  # it may have left, or started the server by itself
+            self.cues.say(OLD, "state")
+            self._hear(OLD)
+            self.cues.say(OLD, "rollback")
+            return self._hear(OLD, ROLLBACK_SECONDS)
+
+    def _settled(self, old: OldState, why: str = "") -> Ended:
+        """The rollback has happened; it is said once."""
+        if old.role != "primary":
+            return self._rolled_back(f"{self.gap.old} was to start again by itself and does not run as the primary ({old.role}).")
+        with suppress(HostError):  # it runs; what is left behind is said again by the next worker
+            self.cues.say(OLD, "settle")
+            self._hear(OLD, 60)
+        self._leave()
+        if self.stop_said_at:
+            self.report["gap_ms"] = round((time.monotonic() - self.stop_said_at) * 1000, 1)
+        why = why or f"Nobody had spoken to {self.gap.old} in time after its stop, so it started again by itself."
+        return Ended(
+            "rolled_back", f"{why} {self.gap.old} is the primary as before, nothing was promoted, nothing is lost.",
+            "When its reason is gone, resume: the switchover is tried again.", self.report,
+        )  # fmt: skip
+
+    def _find_again(self, lost: HostError) -> None:
+        """After a lost line: speak with that part anew, or end with what is certain."""
+        part = OLD if lost.host == self.gap.old else NEW
+        if not self.has_stopped:
+            raise lost
+        self.cues.note(f"{lost.message}: asking again")
+        try:
+            self.cues.reopen(part)
+        except EpochRefused:
+            raise
+        except HostError as error:
+            if self.may_promote:
+                raise self._unknown(f"{self.gap.new} was told to promote; then {error.message}.") from error
+            if part == OLD:
+                raise self._old_lost(lost.message, error) from error
+            raise self._rolled_back(f"{self.gap.new} was lost before it was promoted: {error.message}.") from error
+
+    def _old_lost(self, why: str, error: HostError) -> Ended:
+        how = "It is fenced: any start is a standby's." if self.is_fenced else (
+            "If its host lives, it starts again as the primary by itself within seconds; if not, it stays down."
+        )  # fmt: skip
+        return Ended(
+            "unknown", f"{why} {self.gap.old} was told to stop, and then its host was lost: {error.message}. {how}",
+            f"Nothing was promoted. Bring {self.gap.old} back and resume; if it stays away, promote {self.gap.new}.", self.report,
+        )  # fmt: skip
+
+    def _unknown(self, why: str) -> Ended:
+        return Ended(
+            "unknown", f"{why} Whether it was promoted is not known, so nothing was rolled back.",
+            f"Is {self.gap.new} still in recovery (pg_is_in_recovery)? Resume: it asks both hosts and goes on from there.",
+            self.report,
+        )  # fmt: skip
+
+    def _dismiss(self, part: str) -> None:
+        with suppress(HostError):
+            self.cues.say(part, "leave")
+            while self._hear(part, GRACE_SECONDS) != "left":
+                pass
+
+    def _leave(self) -> None:
+        for part in (OLD, NEW):
+            self._dismiss(part)
+
+    def _hear(self, part: str, within_seconds: float = WORD_SECONDS) -> str:
+        return self.cues.hear(part, within_seconds)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0

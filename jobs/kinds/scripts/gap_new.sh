@@ -1,0 +1,131 @@
+# The candidate's part of a switchover's write gap: one word a line is heard, one line is answered.
+# state, checkpoint, await LSN TIMELINE SECONDS (timeline 0: any), promote, still, leave
+# It promotes only within a few seconds, by this host's own clock, after it has seen that everything is here.
+# $1 data directory  $2 bin directory  $3 owner  $4 port  $5 seconds that "everything is here" holds  $6 seconds of silence
+# $7 name of the WAL directory  $8 SQL: replayed up to  $9 SQL: received up to  $10 SQL: the WAL file that is written
+# $11 how it is promoted: sql, pg_ctl or trigger  then: the statement, the words after pg_ctl -D …, or the file
+set -u
+umask 077
+trap '' HUP PIPE
+cd /
+data=$1 bin=$2 owner=$3 port=$4 validity=$5 patience=$6 wal=$7 replayed=$8 received=$9
+shift 9
+written=$1 how=$2
+shift 2
+seen_at='' timeline=''
+END='pgpanel: that was all'
+PROMOTE_SECONDS=60
+
+answer() { printf '%s\n' "$*"; }
+
+hear() { # seconds; sets `said`
+    said=$(timeout "$1" sh -c 'IFS= read -r line || exit 9; printf %s "$line"' 3>&- 4<&-)
+}
+
+now() { # sets `up`: seconds since the boot, which no one can set back
+    read -r up _ </proc/uptime
+    up=${up%.*}
+}
+
+connect() { # one psql for the whole time
+    disconnect
+    work=$(mktemp -d) || return 1
+    mkfifo "$work/in" "$work/out" || return 1
+    socket=$(sed -n 5p "$data/postmaster.pid" 2>/dev/null)
+    PGAPPNAME=pgpanel "$bin/psql" -X -A -t -q -w ${socket:+-h "$socket"} -p "$port" -U "$owner" -d postgres <"$work/in" >"$work/out" 2>&1 &
+    exec 3<>"$work/in" 4<"$work/out"
+    rm -rf "$work"
+}
+
+disconnect() { exec 3>&- 4<&-; }
+
+ask() { # SQL; sets `told`, its last line; false when nobody answers
+    told=''
+    printf '%s\n\\echo %s\n' "$1" "$END" >&3 || return 1
+    while IFS= read -r line <&4; do
+        if [ "$line" = "$END" ]; then return 0; fi
+        told=$line
+    done
+    return 1
+} 2>/dev/null
+
+control() { # sets timeline
+    timeline=$("$bin/pg_controldata" "$data" 2>/dev/null | sed -n "s/^Latest checkpoint's TimeLineID: *//p")
+}
+
+tell_state() {
+    if ! ask 'SELECT pg_is_in_recovery();'; then connect; ask 'SELECT pg_is_in_recovery();'; fi
+    case $told in
+    t) control; ask "SELECT $replayed;"; answer "state standby ${told:--} ${timeline:-0}" ;;
+    f) tell_timeline; answer "state primary - $number" ;;
+    *) answer "state silent - 0 $told" ;;
+    esac
+}
+
+tell_timeline() { # of the WAL that it writes: the control file still names the old one. Sets number, history
+    ask "SELECT $written;"
+    history=${told%????????????????}
+    number=$((0x0$history))
+}
+
+is_past() { # LSN of the record's start: replayed up to beyond it
+    case $told in */*) ;; *) return 1 ;; esac
+    here=$((0x${told%/*})) there=$((0x${1%/*}))
+    [ "$here" -gt "$there" ] || { [ "$here" -eq "$there" ] && [ $((0x${told#*/})) -gt $((0x${1#*/})) ]; }
+}
+
+await() { # "LSN TIMELINE SECONDS"
+    set -f
+    set -- $1
+    set +f
+    seen_at=''
+    if [ "$2" != 0 ] && [ "$timeline" != "$2" ]; then control; fi
+    if [ "$2" != 0 ] && [ "$timeline" != "$2" ]; then answer "other $timeline"; return; fi
+    now
+    until=$((up + $3))
+    while ask "SELECT $replayed;"; do
+        if is_past "$1"; then now; seen_at=$up; answer "past $told"; return; fi
+        now
+        [ "$up" -le "$until" ] || break
+        ask 'SELECT pg_sleep(0.002);'
+    done
+    replay=$told
+    ask "SELECT $received;"
+    answer "behind ${replay:--} ${told:--}"
+}
+
+promote() {
+    now
+    if [ -z "$seen_at" ] || [ $((up - seen_at)) -gt "$validity" ]; then answer expired; return; fi
+    case $how in
+    sql) ask "$1" ;;
+    pg_ctl) "$bin/pg_ctl" -D "$data" "$@" >/dev/null 2>&1 3>&- 4<&- ;;
+    trigger) : >"$1" ;;
+    esac || { answer "failed $told"; return; }
+    until=$((up + PROMOTE_SECONDS))
+    while ask 'SELECT pg_is_in_recovery();' && [ "$told" != f ]; do
+        now
+        if [ "$up" -gt "$until" ]; then answer 'slow it is still in recovery'; return; fi
+        ask 'SELECT pg_sleep(0.002);'
+    done
+    tell_timeline
+    parent='' switch=''
+    { while read -r first second _; do case $second in */*) parent=$first switch=$second ;; esac; done; } 2>/dev/null \
+        <"$data/$wal/$history.history"
+    answer "promoted $number ${parent:-0} ${switch:--}"
+}
+
+connect
+while if [ -n "$seen_at" ]; then hear "$validity"; else hear "$patience"; fi; do
+    case $said in
+    state) tell_state ;;
+    still) answer yes ;;
+    checkpoint)
+        if ask 'CHECKPOINT;' && [ -z "$told" ]; then control; answer "checkpoint ${timeline:-0}"; else answer "failed $told"; fi ;;
+    await\ *) await "${said#await }" ;;
+    promote) promote "$@"; seen_at='' ;;
+    leave) answer left; break ;;
+    *) answer "what? $said" ;;
+    esac
+done
+exit 0

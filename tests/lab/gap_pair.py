@@ -1,0 +1,169 @@
+"""A pair of real hosts whose roles are exchanged by the gap step alone, by a worker that can be killed after any word."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+
+from kinds_walk import Room
+
+from jobs.cues import LiveCues
+from jobs.kinds.following import autostart_step, existing_params, role_scene, stage_fence_step
+from jobs.kinds.gap import Pair, gap_step
+from jobs.kinds.scene import request_of
+from jobs.recipe import Ended, Ending, Part, Section, Step, World
+from lab import Host as LabHost
+from remote.command import WriteFile
+from remote.dialogue import Dialogue
+from remote.host import Host, Lock
+
+BOTH = ("pg1", "pg2")
+
+
+class KilledCues(LiveCues):
+    """Ends or stops its own process right after the given number of words, said and heard."""
+
+    after = 10**6
+    how = signal.SIGKILL
+
+    def say(self, part: str, line: str) -> None:
+        super().say(part, line)
+        self._count()
+
+    def hear(self, part: str, within_seconds: float = 10.0) -> str:
+        heard = super().hear(part, within_seconds)
+        self._count()
+        return heard
+
+    def _count(self) -> None:
+        self.after -= 1
+        if self.after == 0:
+            os.kill(os.getpid(), self.how)
+
+
+@dataclass
+class GapPair:
+    """old and new change places by `swapped`. epoch: of the next worker's claim."""
+
+    room: Room
+    old: str = "pg1"
+    new: str = "pg2"
+    job: str = "job-1"
+    epoch: int = 1
+    catch_up_seconds: float = 10
+    spoken: list[str] = field(default_factory=list)
+
+    @property
+    def old_host(self) -> LabHost:
+        return self.room.hosts[self.old]
+
+    @property
+    def new_host(self) -> LabHost:
+        return self.room.hosts[self.new]
+
+    def world(self) -> World:
+        brief = self.room.brief(self.job, BOTH)
+        seen = {}
+        for name in BOTH:
+            with self.room.open(name) as host:
+                seen[name] = host.facts(request_of(brief, brief.nodes[name]))
+        return World(seen)
+
+    def prepare(self) -> Step:
+        """What the steps before the gap do: autostart off, the fence staged. Returns the gap step."""
+        brief, world = self.room.brief(self.job, BOTH), self.world()
+        old, new = brief.nodes[self.old], brief.nodes[self.new]
+        scene = role_scene(self.new, brief, world)
+        params = existing_params(scene, world)
+        with self.room.open(self.old, Lock("shop", self.epoch)) as host:
+            for step in (autostart_step(old, on=False), stage_fence_step(scene, params, old, new)):
+                if not step.done(world):
+                    for action in step.actions(world):
+                        host.write(action) if isinstance(action, WriteFile) else host.run(action)  # type: ignore[arg-type]
+        back_on = next(iter(autostart_step(old, on=True).actions(world)), None)
+        return gap_step(scene, world, Pair(old, new, back_on), catch_up_seconds=self.catch_up_seconds)  # type: ignore[arg-type]
+
+    def conduct(self, step: Step, cues: type[LiveCues] = LiveCues) -> Ending:
+        """As the engine does it, in this process, under the next claim."""
+        self.epoch += 1
+        return run_section(self.room, step.section, self.epoch, self.spoken, cues)  # type: ignore[arg-type]
+
+    def ended(self, step: Step) -> str:
+        """The word of the ending, whichever way it comes."""
+        self.spoken.clear()
+        try:
+            return self.conduct(step).word
+        except Ended as ended:
+            self.spoken.append(f"{ended.ending}: {ended.message} — {ended.mend}")
+            return ended.ending
+
+    def in_child(self, step: Step, after: int, how: signal.Signals) -> BaseProcess:
+        """A worker of its own, which ends or sleeps after so many words."""
+        self.epoch += 1
+        cues = type("Cues", (KilledCues,), {"after": after, "how": how})
+        epoch = self.epoch
+        child = multiprocessing.get_context("fork").Process(target=_conduct_quietly, args=(self.room, step.section, epoch, cues))
+        child.start()
+        return child
+
+    def follow(self) -> None:
+        """The old one comes back as the new one's standby."""
+        self.old_host.pg_start()
+        wait_for(self.streams, 30)
+
+    def streams(self) -> bool:
+        return self.new_host.sql("SELECT state FROM pg_stat_replication") == [["streaming"]]
+
+    def swapped(self) -> None:
+        self.old, self.new = self.new, self.old
+        self.job = f"job-{int(self.job.split('-')[1]) + 1}"
+
+    def primaries(self) -> list[str]:
+        found = []
+        for name in BOTH:
+            answer = self.room.hosts[name].run(
+                ["psql", "-XAtq", "-U", "postgres", "-c", "SELECT pg_is_in_recovery()"], user="postgres", check=False
+            )
+            if answer.stdout.strip() == "f":
+                found.append(name)
+        return found
+
+
+def run_section(room: Room, section: Section, epoch: int, spoken: list[str], cues: type[LiveCues]) -> Ending:
+    hosts: dict[str, Host] = {}
+
+    def open_part(part: Part, is_afresh: bool) -> Dialogue:
+        if is_afresh and part.node in hosts:
+            hosts.pop(part.node).close()
+        host = hosts.setdefault(part.node, room.open(part.node, Lock("shop", epoch)))
+        return host.open(part.command)
+
+    live = cues(section, open_part)
+    live.open_all()
+    try:
+        return section.conduct(live)
+    finally:
+        live.close()
+        spoken += [f"{line.node} {line.told}" for line in live.spoken]
+        for host in hosts.values():
+            host.close()
+
+
+def _conduct_quietly(room: Room, section: Section, epoch: int, cues: type[LiveCues]) -> None:
+    try:
+        run_section(room, section, epoch, [], cues)
+    except BaseException as error:
+        print(f"the worker in between: {error!r}", flush=True)
+    os._exit(0)
+
+
+def wait_for(holds: Callable[[], object], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "it did not come true in time"
+        time.sleep(0.1)
