@@ -31,7 +31,7 @@ class FenceForm(forms.Form):
     secret = forms.CharField(
         label=gettext_lazy("Its password"), required=False, strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text=gettext_lazy("Handed over as IPMI_PASSWORD and PGPANEL_FENCE_SECRET, never as an argument. Empty: the kept one stays."),
+        help_text=gettext_lazy("Handed over as IPMI_PASSWORD and PGPANEL_FENCE_SECRET. Empty: the kept one stays."),
     )  # fmt: skip
     is_forgotten = forms.BooleanField(label=gettext_lazy("Forget the kept password"), required=False)
 

@@ -7,8 +7,10 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         from clusters.offers import register  # noqa: PLC0415 (models are not loaded before)
-        from jobs import offers, stream  # noqa: PLC0415
+        from clusters.signals import job_finished  # noqa: PLC0415
+        from jobs import kept, offers, stream  # noqa: PLC0415
         from pgpanel import live  # noqa: PLC0415
 
         live.register("job", stream.may_hear, stream.replay)
         register(offers.offers)
+        job_finished.connect(kept.note_kept, dispatch_uid="jobs-note-kept")

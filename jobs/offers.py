@@ -82,6 +82,10 @@ def _is_primary(picture: Picture, member: Member) -> bool:
     return picture.primary == member and member.is_running
 
 
+def _has_kept(_picture: Picture, member: Member) -> bool:
+    return member.has_kept and not _is_primary(_picture, member)
+
+
 def _takes_over(_picture: Picture, member: Member) -> Mapping[str, str]:
     return {"candidate": member.name}
 
@@ -113,6 +117,9 @@ ROWS: tuple[Row, ...] = (
         _("The primary, or another standby: a cascade."), "rare", is_asking=True),
     Row("rebuild", _is_standby, REBUILD, _("A new copy of its data; the old one is kept aside until a day of your choice."), "rare",
         has_settings=True),
+    Row("undo_rebuild", _has_kept, _("Undo the rebuild of %(node)s"), _("Its old data directory is put back, stopped."), "rare"),
+    Row("forget_old", _has_kept, _("Delete the old data directory of %(node)s"),
+        _("Rows that only it has are gone then; its name is typed."), "rare", is_asking=True),
     Row("restart", _is_running, _("Restart PostgreSQL on %(node)s"), _("Its sessions end; it is away for some seconds."), "rare"),
     Row("reload", _is_running, _("Reload the configuration of %(node)s"), _("Nothing is interrupted."), "rare"),
     Row("stop", _is_running, _("Stop PostgreSQL on %(node)s"), _("Until somebody starts it again."), "rare"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clusters.condition import is_bare, is_foreign, state_of
 from clusters.models import Cluster, Node, NodeState, Quarantine
+from jobs.kept import kept_in
 
 FLOWING = ("streaming", "idle", "catching-up", "paused")
 SILENT = ("stopped", "starting")
@@ -14,7 +15,10 @@ SILENT = ("stopped", "starting")
 
 @dataclass(frozen=True)
 class Member:
-    """state: the collector's word for it, "unreachable" or "stopped". lag_bytes: behind in replay, None = not known."""
+    """state: the collector's word for it, "unreachable" or "stopped". lag_bytes: behind in replay, None = not known.
+
+    has_kept: a rebuild has put its old data directory aside.
+    """
 
     name: str
     role: str
@@ -27,6 +31,7 @@ class Member:
     timeline: int
     lag_bytes: int | None
     sync_state: str
+    has_kept: bool = False
 
     @property
     def is_flowing(self) -> bool:
@@ -71,7 +76,8 @@ class Picture:
 def picture_of(cluster: Cluster, nodes: Sequence[Node] | None = None) -> Picture:
     known = list(nodes if nodes is not None else cluster.nodes.select_related("state", "cluster"))
     quarantined = set(Quarantine.objects.filter(node__in=known, lifted_at=None).values_list("node_id", flat=True))
-    return Picture(tuple(_member(node, node.pk in quarantined) for node in known))
+    kept = {one.node for one in kept_in(cluster)}
+    return Picture(tuple(replace(_member(node, node.pk in quarantined), has_kept=node.name in kept) for node in known))
 
 
 def _member(node: Node, is_quarantined: bool) -> Member:

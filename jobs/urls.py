@@ -8,6 +8,7 @@ urlpatterns = [
     path("new/<str:kind_name>/", views.job_new, name="new"),
     path("of/<str:cluster_name>/", views.jobs_of_cluster, name="of_cluster"),
     path("of/<str:cluster_name>/proven/", views.proven, name="proven"),
+    path("kept/<str:cluster_name>/<str:node_name>/", views.kept, name="kept"),
     path("<int:job_id>/", views.job_detail, name="detail"),
     path("<int:job_id>/plan/", views.job_plan_page, name="plan"),
     path("<int:job_id>/start/", views.job_start, name="start"),

@@ -19,6 +19,7 @@ from clusters.services import cluster_or_404, clusters_for, may
 from jobs import services
 from jobs.forms import FORMS, disks
 from jobs.job_form import JobForm
+from jobs.kept import kept_in
 from jobs.kinds import KINDS
 from jobs.models import Job, LogLine
 from jobs.recipe import ParamsError
@@ -71,6 +72,13 @@ def jobs_of_cluster(request: HttpRequest, cluster_name: str) -> HttpResponse:
 def proven(request: HttpRequest, cluster_name: str) -> HttpResponse:
     """When a switchover was last seen through, for the cluster's page to pull in."""
     return render(request, "jobs/proven.html", proven_of(cluster_or_404(person(request), cluster_name)))
+
+
+@require_GET
+def kept(request: HttpRequest, cluster_name: str, node_name: str) -> HttpResponse:
+    """A node's old data directory, if a rebuild has put one aside, for the node's page to pull in."""
+    cluster = cluster_or_404(person(request), cluster_name)
+    return render(request, "jobs/kept.html", {"kept": next((one for one in kept_in(cluster) if one.node == node_name), None)})
 
 
 def _jobs() -> QuerySet[Job]:
