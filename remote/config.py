@@ -207,6 +207,12 @@ def _comparable(value: str, unit: str) -> object:
         return True
     if bare.lower() in ("off", "false", "no"):
         return False
+    try:
+        number, given = _quantity(bare)
+    except ValueError:
+        return bare
+    if not (given or unit):
+        return number  # not as bytes: 0.5 and 0.9 would both be none
     for convert in (setting_bytes, setting_milliseconds):
         try:
             return (convert.__name__, convert(bare, unit))

@@ -134,6 +134,7 @@ class Version:
     has_wal_log_hints: bool = True
     has_checksums: bool = True
     has_checksums_by_default: bool = True
+    has_config_query: bool = True  # postgres -C: reads the files and a value given beside them, and says what it makes of it
     has_collation_versions: bool = True
     has_database_collation_version: bool = True
     has_extensions: bool = True
@@ -165,6 +166,7 @@ class Version:
     rewind_recovers_target: bool = True
     rewind_takes_config_file: bool = True
     rewind_needs_checkpoint: bool = False
+    rewind_by_grants: bool = True  # a role that may execute four functions can be rewound from; before, only a superuser
 
     @property
     def shown(self) -> str:
@@ -307,7 +309,7 @@ _PATCHES: tuple[tuple[str, dict[str, Any]], ...] = (
             "wal_senders_count_as_connections": True, "tools": {"checksums": "pg_verify_checksums"},
             "hba_types": frozenset({"local", "host", "hostssl", "hostnossl"}),
             "conninfo_keys-": "tcp_user_timeout gssencmode"}),
-    ("10", {"tools": {"checksums": ""}, "base_backup": {"creates_slot": False}, "receiver_has_sender": False}),
+    ("10", {"rewind_by_grants": False, "tools": {"checksums": ""}, "base_backup": {"creates_slot": False}, "receiver_has_sender": False}),
     ("9.6", {"functions": _XLOG_FUNCTIONS, "wal_directory_name": "pg_xlog", "commit_directory_name": "pg_clog",
              "tools": {"reset_wal": "pg_resetxlog", "wal_dump": "pg_xlogdump", "receive_wal": "pg_receivexlog"},
              "base_backup": {"has_temporary_slot": False, "wal_directory_option": "--xlogdir",
@@ -333,7 +335,7 @@ _PATCHES: tuple[tuple[str, dict[str, Any]], ...] = (
              "sender_timeout_setting": "replication_timeout", "has_checksums": False, "has_is_in_backup": False,
              "has_include_dir": False, "tools": {"wal_dump": ""}}),
     ("9.1", {"stat_replication_pid": "procpid", "stat_activity_pid": "procpid", "functions": {"lsn_diff": ""},
-             "has_cascading": False, "tablespace_location": "t.spclocation",
+             "has_cascading": False, "tablespace_location": "t.spclocation", "has_config_query": False,
              "base_backup": {"streams_wal": False, "from_standby": False},
              "conninfo_keys-": "sslcompression"}),
     ("9.0", {"has_stat_replication": False, "role_attribute": "SUPERUSER", "promote_methods": ("trigger",), "has_extensions": False,

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from jobs.kinds import base_backup, control, setup
+from jobs.kinds import (
+    base_backup,
+    control,
+    forget_old,
+    promote,
+    rebuild,
+    remove_standby,
+    repoint,
+    set_parameter,
+    setup,
+    switchover,
+    undo_rebuild,
+)
 from jobs.recipe import Kind
 
 KINDS: dict[str, Kind] = {
@@ -11,9 +23,17 @@ KINDS: dict[str, Kind] = {
         setup.KIND,
         setup.ADD_STANDBY,
         base_backup.KIND,
+        switchover.KIND,
+        promote.KIND,
+        rebuild.KIND,
+        undo_rebuild.KIND,
+        forget_old.KIND,
+        repoint.KIND,
+        remove_standby.KIND,
         control.START,
         control.STOP,
         control.RESTART,
         control.RELOAD,
+        set_parameter.KIND,
     )
 }

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from jobs.kinds.chosen import chosen_lines, panel_lines
 from jobs.kinds.params import SetupParams
 from jobs.kinds.scene import Scene, has_files, is_in_place, is_new, path_of, postgres_of, sql_on
 from jobs.kinds.service import log_tail, restart_command
-from jobs.kinds.settings import KEPT, NEEDED_NOW, RECOVERY_NAMES, differing, is_address, kept_settings, node_settings
+from jobs.kinds.settings import (
+    KEPT,
+    NEEDED_NOW,
+    RECOVERY_NAMES,
+    chosen_settings,
+    differing,
+    is_address,
+    kept_settings,
+    node_settings,
+)
 from jobs.recipe import NodeSpec, Step, World
 from remote import config
 from remote.command import Action, Command, WriteFile
@@ -22,8 +32,10 @@ RELOAD = "SELECT pg_reload_conf();\n"
 
 def block_lines(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> tuple[str, ...]:
     own = node_settings(scene, params, world, spec)
-    kept = kept_settings(scene, world, spec, own)
-    return (*config.setting_lines(own), *((KEPT, *config.setting_lines(kept)) if kept else ()))
+    chosen = chosen_settings(scene, world, own)
+    kept = kept_settings(scene, world, spec, own | chosen)
+    own = {name: value for name, value in own.items() if name not in chosen}
+    return (*config.setting_lines(own), *((KEPT, *config.setting_lines(kept)) if kept else ()), *chosen_lines(chosen))
 
 
 def hba_lines(scene: Scene, params: SetupParams, world: World) -> tuple[str, ...]:
@@ -111,6 +123,14 @@ def without_masked(text: str, names: Iterable[str]) -> str:
     return "".join(line for number, line in enumerate(text.splitlines(keepends=True), 1) if number not in gone)
 
 
+def chosen_file(scene: Scene, world: World, spec: NodeSpec, chosen: Mapping[str, str]) -> WriteFile:
+    """postgresql.conf with nothing but the part changed that people chose. ConfigDamaged where it cannot be written back."""
+    text = base_text(scene, world, spec, "postgresql.conf")
+    block = config.block_of(text)
+    lines = (*panel_lines(block.lines if block else ()), *chosen_lines(chosen))
+    return _file(scene, world, spec, "postgresql.conf", config.with_block(text, lines, _who(scene)))
+
+
 def _file(scene: Scene, world: World, spec: NodeSpec, name: str, text: str) -> WriteFile:
     """Owner and mode stay as they are; a new standby's are set, so that plan and run say the same."""
     path = f"{spec.config_directory}/{name}"
@@ -131,6 +151,7 @@ def contradicting(scene: Scene, params: SetupParams, world: World, spec: NodeSpe
     if server is None:
         return ()
     wanted = node_settings(scene, params, world, spec)
+    wanted |= chosen_settings(scene, world, wanted)
     found = config.overridden_by_auto(server.auto_config_text, (*wanted, *RECOVERY_NAMES))
     return tuple(
         sorted(name for name, value in found.items() if name in RECOVERY_NAMES or not _says_the_same(server, name, value, wanted))

@@ -283,13 +283,16 @@ def _restart_step(brief: Brief, spec: NodeSpec, world: World) -> Step:
     )  # fmt: skip
 
 
+def reload_command(spec: NodeSpec, version: versions.Version) -> Command:
+    """Comes back when the files have been read; fails, and names the line, where one is wrong (9.5 and newer can tell)."""
+    wrong, waiting = (WRONG_SQL, WAITING_SQL) if version.has_pending_restart else ("", "")
+    return on_host("reload.sh", spec.data_directory, spec.bin_directory, spec.owner, wrong, waiting, user=spec.owner)
+
+
 def _reload_step(spec: NodeSpec, world: World) -> Step:
     server = postgres_of(world, spec)
-    can_tell = versions.of(server.major).has_pending_restart if server and server.major else False
-    command = on_host(
-        "reload.sh", spec.data_directory, spec.bin_directory, spec.owner, WRONG_SQL if can_tell else "",
-        WAITING_SQL if can_tell else "", user=spec.owner,
-    )  # fmt: skip
+    assert server is not None  # `_state_check` has refused otherwise
+    command = reload_command(spec, versions.of(server.major))
     return Step(
         key=f"node.reload#{spec.name}", node=spec.name, title="Read the configuration files anew", note=RELOADED,
         done=lambda world: RELOADED in world.notes, actions=lambda _world: (command,),

@@ -6,6 +6,7 @@ import ipaddress
 import shlex
 from collections.abc import Mapping
 
+from jobs.kinds.chosen import chosen_in, is_enough, panel_lines
 from jobs.kinds.params import SetupParams
 from jobs.kinds.scene import Scene, is_new, own_file, postgres_of
 from jobs.recipe import NodeSpec, World
@@ -110,7 +111,15 @@ def node_settings(scene: Scene, params: SetupParams, world: World, spec: NodeSpe
         wanted |= recovery_settings(scene, params, world, spec, with_primary=spec in scene.followers)
         if _has_trigger_file(scene, postgres_of(world, spec)):
             wanted["promote_trigger_file"] = ""
-    return scene.version.settings(wanted, scene.segment_bytes)
+    own = scene.version.settings(wanted, scene.segment_bytes)
+    return own | {name: value for name, value in chosen_settings(scene, world, own).items() if name in own}
+
+
+def chosen_settings(scene: Scene, world: World, own: Mapping[str, str]) -> dict[str, str]:
+    """What people chose, as the primary's block has it; it goes before the panel's `own` value, unless the nodes need more."""
+    server = postgres_of(world, scene.primary)
+    found = chosen_in(server.config_text) if server else {}
+    return {name: value for name, value in found.items() if is_enough(name, value, own.get(name, ""))}
 
 
 def synchronous_names_of(scene: Scene, world: World, spec: NodeSpec) -> dict[str, str]:
@@ -312,9 +321,10 @@ def kept_settings(scene: Scene, world: World, spec: NodeSpec, own: Mapping[str, 
 
 def _kept_in_block(text: str) -> dict[str, str]:
     block = config.block_of(text)
-    if block is None or KEPT not in block.lines:
+    lines = panel_lines(block.lines) if block else ()
+    if KEPT not in lines:
         return {}
-    found = config.parse_settings("\n".join(block.lines[block.lines.index(KEPT) :]))
+    found = config.parse_settings("\n".join(lines[lines.index(KEPT) :]))
     return {name: value for name, value in found.items() if name not in RECOVERY_NAMES}  # the start guard adds whom it follows
 
 

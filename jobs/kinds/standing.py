@@ -145,9 +145,13 @@ def changes_on_disk(server: Postgres | None) -> Sequence[Change]:
         setting, shown = settings.get(name), config.without_passwords(value)
         if setting is None:  # the look does not tell of every setting that has its default
             found.append(Change(name, "default", shown, waits=False))
-        elif setting.source not in ("command line", "override") and not is_same(setting, value):
+        elif setting.source not in ("command line", "override") and not _means(setting, value):
             found.append(Change(name, value_shown(setting), shown, setting.context == WAITS))
     return found
+
+
+def _means(setting: Setting, value: str) -> bool:
+    return is_same(setting, value) or setting.value.lower() == value.lower()
 
 
 def synchronous_check(brief: Brief, world: World, spec: NodeSpec) -> Check | None:
