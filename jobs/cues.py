@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +13,7 @@ from remote.errors import HostError
 
 OpenPart = Callable[[Part, bool], Dialogue]
 """Opens a part; True: over a new connection, because the line was lost."""
+OPENED_WITHIN_SECONDS, MOST_OPENINGS = 10.0, 3
 
 
 @dataclass(frozen=True)
@@ -44,18 +43,19 @@ class LiveCues:
         self.spoken: list[Spoken] = []
 
     def open_all(self) -> None:
-        """All parts at once; if one cannot be had, none stays open."""
-        parts = list(self._parts.values())
-        with ThreadPoolExecutor(len(parts)) as pool:
-            opening = [pool.submit(self._open_part, part, False) for part in parts]
-        try:
-            for part, done in zip(parts, opening, strict=True):
-                self._open[part.name] = done.result()
-        except BaseException:
-            for done in opening:
-                with suppress(BaseException):
-                    done.result().close()
-            raise
+        """All parts, or none. One that had to be waited for may have tired the others: then all of them again."""
+        for _ in range(MOST_OPENINGS):
+            began_at = time.monotonic()
+            try:
+                for name, part in self._parts.items():
+                    self._open[name] = self._open_part(part, False)
+            except BaseException:
+                self.close()
+                raise
+            if time.monotonic() - began_at < OPENED_WITHIN_SECONDS:
+                return
+            self.close()
+        raise TimeoutError("the hosts of this step cannot be spoken with at the same time")
 
     def close(self) -> None:
         for dialogue in self._open.values():
@@ -76,7 +76,7 @@ class LiveCues:
         return line
 
     def reopen(self, part: str) -> None:
-        self._keep(part, "note", "opened anew")
+        self._keep(part, "note", "the line was lost: asked anew")
         if dialogue := self._open.pop(part, None):
             dialogue.close()
         self._open[part] = self._open_part(self._parts[part], True)
@@ -84,8 +84,13 @@ class LiveCues:
     def check(self) -> None:
         self._check()
 
-    def note(self, text: str) -> None:
-        self._keep("", "note", text)
+    def note(self, text: str, part: str = "") -> None:
+        self._keep(part, "note", text)
+
+    @property
+    def timeline(self) -> list[dict[str, str]]:
+        """The notes, for `Job.report`."""
+        return [{"at": one.at.isoformat(), "what": one.text, "node": one.node} for one in self.spoken if one.voice == "note"]
 
     def _dialogue(self, part: str) -> Dialogue:
         if part not in self._open:

@@ -12,7 +12,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils import timezone
 
@@ -24,7 +24,7 @@ from jobs.kinds import KINDS
 from jobs.log import JobLog
 from jobs.models import Job, JobStep
 from jobs.planning import opener, remember
-from jobs.recipe import NodeUnreachable
+from jobs.recipe import Ended, NodeUnreachable
 from jobs.sight import Hosts, OpenHost, Sight
 from jobs.stored import plan_from_json
 from jobs.walk import Drift, StepFailed, Walk, said
@@ -39,8 +39,11 @@ Status = Job.Status
 
 @dataclass(frozen=True)
 class Ending:
+    """word: `Job.ending`."""
+
     status: str
     outcome: str
+    word: str = ""
 
 
 def worker_name() -> str:
@@ -56,10 +59,11 @@ def run_job(job_id: int, open_for: OpenFor = opener, is_stopping: Callable[[], b
     with kept_alive(claim):
         try:
             claim.confirm()  # it may have been cancelled while nobody ran it
+            claim.update(ending="")
             ending = _run(claim, open_for, is_stopping)
             if ending is None:
                 return Status.QUEUED if hand_over(claim) else None
-            claim.update(status=ending.status, outcome=ending.outcome, ended_at=timezone.now())
+            claim.update(status=ending.status, outcome=ending.outcome, ending=ending.word, ended_at=timezone.now())
         except Superseded:
             logger.warning("job %s went to another worker: this one stops", job_id)
             return None
@@ -75,6 +79,7 @@ def _run(claim: Claim, open_for: OpenFor, is_stopping: Callable[[], bool]) -> En
     try:
         ending = _walk(job, claim, log, hosts, is_stopping)
         if ending:
+            ending = _told(job, ending)
             log.write("note" if ending.status == Status.SUCCEEDED else "error", ending.outcome)
         log.flush()
         return ending
@@ -96,7 +101,7 @@ def _walk(  # noqa: PLR0911 (one return per ending reads best)
         sight = Sight(hosts, kind.requests(params, brief), job.notes)
         Walk(kind, params, brief, plan, sight=sight, actor=actor).go()
         remember(job, sight.world)
-        return Ending(Status.SUCCEEDED, "Done: " + job.title)
+        return Ending(Status.SUCCEEDED, "Done: " + job.title, "done" if _turns(job) else "")
     except HandOver:
         log.write("note", "this worker was told to stop: the next one goes on from here")
         return None
@@ -105,9 +110,13 @@ def _walk(  # noqa: PLR0911 (one return per ending reads best)
     except Drift as drift:
         _give_up_running(job, claim)
         return _drifted(job, drift)
+    except Ended as ended:
+        said = (log.redactor.text(text) for text in (ended.message, _on_the_hosts(job), ended.mend))
+        return Ending(Status.FAILED, _paragraphs(*said), ended.ending)
     except StepFailed as failure:
         if isinstance(failure.cause, EpochRefused):
             claim.confirm()  # the host heard of a newer claim: raises Superseded when it is right
+            return replace(_failed(job, failure, log), word="refused_by_host" if _turns(job) else "")
         return _failed(job, failure, log)
     except NodeUnreachable as error:
         return Ending(Status.FAILED, _paragraphs(str(error), _on_the_hosts(job), error.unreachable.mend, RESUME))
@@ -120,10 +129,30 @@ def _walk(  # noqa: PLR0911 (one return per ending reads best)
         return _errored(job, claim, log, error)
 
 
+def _turns(job: Job) -> set[str]:
+    """Keys of the steps behind which there is no way back."""
+    return {step.key for step in plan_from_json(job.plan).steps if step.is_point_of_no_return}
+
+
 # -- how it ended, in words --------------------------------------------------------------------------------------------------------
 
 RESUME = "When that is mended, resume: the job goes on from the step that is not done."
 PLAN_AGAIN = "Make a new plan, read what is different, and confirm that one."
+
+
+WORDS = {
+    "rolled_back": "Rolled back.",
+    "cleanup_pending": "The roles have changed, and the new primary takes writes. What is left is clean-up: resume finishes it.",
+    "unknown": "How it ended is not known.",
+}
+
+
+def _told(job: Job, ending: Ending) -> Ending:
+    """A job that fails behind the point of no return has not failed to change the roles: it has something left to do."""
+    has_turned = job.steps.filter(key__in=_turns(job), status=JobStep.Status.DONE).exists()
+    if has_turned and ending.status != Status.SUCCEEDED and not ending.word:
+        ending = replace(ending, word="cleanup_pending")
+    return replace(ending, outcome=_paragraphs(WORDS.get(ending.word, ""), ending.outcome))
 
 
 def _paragraphs(*said: str) -> str:

@@ -66,13 +66,16 @@ class JobLog:
         self._thread = threading.Thread(target=self._keep, name=f"log of job {claim.job_id}", daemon=True)
         self._thread.start()
 
-    def write(self, voice: str, text: str, node: str = "", step: str = "") -> None:
-        """A line of output; or a command, an error, a note, which are kept as one even where they have several lines."""
+    def write(self, voice: str, text: str, node: str = "", step: str = "", *, at: datetime | None = None) -> None:
+        """A line of output; or a command, an error, a note, which are kept as one even where they have several lines.
+
+        at: when it was said, where that was before now.
+        """
         self._raise()
         kept = [self.redactor.line(raw, stream=f"{node}/{voice}") for raw in text.splitlines() or [""]]
         whole = "\n".join(line for line in kept if line is not None)
         if whole or not text:
-            self._put(Line(timezone.now(), node, step, voice, whole))
+            self._put(Line(at or timezone.now(), node, step, voice, whole))
 
     def read_to(self, step: str, name: str, offset: int) -> None:
         self._put(ReadTo(step, name, offset))

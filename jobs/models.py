@@ -65,6 +65,12 @@ class Job(models.Model):
     handovers = models.PositiveIntegerField(default=0)
     handovers_in_vain = models.PositiveIntegerField(default=0, help_text="since a step last ended")
     outcome = models.TextField(blank=True, help_text="where it stopped, why, what state the hosts are in, what to do next")
+    ending = models.CharField(
+        max_length=20, blank=True, help_text="done, rolled_back, cleanup_pending, unknown, refused_by_host: where a kind tells it"
+    )
+    report: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="what the incident page shows: evidence, timeline (at, what, node), gap_ms, loss, timelines"
+    )
     notes: models.JSONField[dict[str, str]] = models.JSONField(default=dict)
     last_seq = models.PositiveBigIntegerField(default=0)
 

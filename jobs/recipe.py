@@ -130,8 +130,8 @@ class Cues(Protocol):
     def check(self) -> None:
         """Raises when the job is no longer wanted, or no longer this worker's: asked before the point of no return."""
 
-    def note(self, text: str) -> None:
-        """A sentence for the log."""
+    def note(self, text: str, part: str = "") -> None:
+        """A sentence for the log and the report's timeline: what happened on that part's host."""
 
 
 @dataclass(frozen=True)
@@ -227,8 +227,9 @@ class PlannedStep:
 
     @property
     def commands(self) -> tuple[tuple[str, str], ...]:
-        """(account, command as shown)."""
-        return tuple(zip(self.accounts, self.shown, strict=True))
+        """(account, command as shown); the account says its host too, where a step has several."""
+        whom = [f"{account or 'login'} on {node}" for account, node in zip(self.accounts, self.nodes, strict=False)]
+        return tuple(zip(whom or self.accounts, self.shown, strict=True))
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from typing import Any
 
 from django.utils import timezone
 
+from jobs import gap
 from jobs.act import Actor, Failed
+from jobs.log import told
 from jobs.models import JobStep
 from jobs.planning import plan_from
-from jobs.recipe import Brief, Kind, NodeUnreachable, Plan, PlannedStep, Step, World, identities_of, planned
+from jobs.recipe import Brief, Ended, Kind, NodeUnreachable, Plan, PlannedStep, Section, Step, World, identities_of, planned
 from jobs.redaction import Redactor
 from jobs.sight import MOST_AT_ONCE, Sight
 from jobs.stored import identities_moved, moved
@@ -166,7 +168,7 @@ class Walk:
         self._mark(row, status=status, started_at=row.started_at or now, ended_at=now, error="")
 
     def _run(self, step: Step, row: JobStep, confirmed: PlannedStep, world: World) -> None:
-        actions = step.actions(world)
+        actions = step.runs(world)
         if self._shown(shown_lines(actions)) != confirmed.shown or accounts(actions) != confirmed.accounts:
             raise Drift([f"{step.node}: “{step.title}” would run other commands than those that were confirmed"])
         if row.status != Status.RUNNING:  # else: taken over from a worker that fell silent in the middle of it
@@ -176,11 +178,16 @@ class Walk:
         try:
             if actions:
                 self.sight.touched()
-            output = self.actor.run(row, actions)
+            output = self._section(row, step.section) if step.section else self.actor.run(row, actions)
             if step.note:
                 self.sight.notes[step.note] = self.log.redactor.text(output.strip())
                 self.claim.update(notes=self.sight.notes)
             self._verify(step)
+        except Ended as ended:
+            self.log.write("error", self.log.redactor.text(ended.message), row.node, row.key)
+            self.actor.diagnose(row, step.diagnosis)
+            self._mark(row, status=Status.FAILED, ended_at=timezone.now(), error=self.log.redactor.text(ended.message))
+            raise
         except (Failed, HostError, NodeUnreachable) as error:
             cause = Failed(str(error), error.unreachable.mend) if isinstance(error, NodeUnreachable) else error
             text = self.log.redactor.text(said(cause))
@@ -191,6 +198,14 @@ class Walk:
         self.log.flush()
         self._mark(row, status=Status.DONE, ended_at=timezone.now(), error="")
         self.claim.update(handovers_in_vain=0)
+
+    def _section(self, row: JobStep, section: Section) -> str:
+        """Its intent is recorded: this step runs, all lines before it are stored. Its own records are written after it."""
+        for part in section.parts:
+            self.log.write("command", told(part.command.shown), part.node, row.key)
+        self.log.flush()
+        gap.run(self.actor, row, section)
+        return ""
 
     def _verify(self, step: Step) -> None:
         """A step whose commands succeeded but that is not done has failed."""

@@ -144,6 +144,7 @@ class Conductor:
     def _stop(self) -> Ending:
         self.has_stopped, self.stop_said_at = True, time.monotonic()
         self.cues.say(OLD, f"stop {self.gap.stop_seconds:g}")
+        self.cues.note("told to stop", OLD)
         answer = self._hear(OLD, self.gap.stop_seconds + WORD_SECONDS)
         word, *rest = answer.split(" ")
         if word == "refused":
@@ -153,6 +154,7 @@ class Conductor:
         if word != "stopped":
             how = {"stuck": f"did not stop within {self.gap.stop_seconds:g} s", "unclean": "did not stop cleanly"}.get(word, answer)
             raise self._rolled_back(f"{self.gap.old} {how}.")
+        self.cues.note(f"stopped; its last checkpoint is at {rest[0]}", OLD)
         return self._finish(rest[0], _number(rest[1]))
 
     def _old_checkpoint(self) -> tuple[str, int]:
@@ -225,6 +227,7 @@ class Conductor:
             )
         self.may_promote = True
         self.cues.say(NEW, "promote")
+        self.cues.note(f"has replayed up to {words[1]}; told to promote", NEW)
         return self._promoted(self._hear_new(PROMOTE_SECONDS))
 
     def _hear_new(self, within_seconds: float) -> str:
@@ -258,6 +261,7 @@ class Conductor:
         if self.stop_said_at:
             self.report["gap_ms"] = round((time.monotonic() - self.stop_said_at) * 1000, 1)
         self.report |= {"timeline_before": self.timeline, "timeline_after": timeline}
+        self.cues.note(f"is the primary, on timeline {timeline}", NEW)
         self._leave()
         return Ending("done", self.report)
 
@@ -301,6 +305,7 @@ class Conductor:
         self._leave()
         if self.stop_said_at:
             self.report["gap_ms"] = round((time.monotonic() - self.stop_said_at) * 1000, 1)
+        self.cues.note("is the primary again, as before", OLD)
         why = why or f"Nobody had spoken to {self.gap.old} in time after its stop, so it started again by itself."
         return Ended(
             "rolled_back", f"{why} {self.gap.old} is the primary as before, nothing was promoted, nothing is lost.",
@@ -312,7 +317,6 @@ class Conductor:
         part = OLD if lost.host == self.gap.old else NEW
         if not self.has_stopped:
             raise lost
-        self.cues.note(f"{lost.message}: asking again")
         try:
             self.cues.reopen(part)
         except EpochRefused:
