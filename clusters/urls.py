@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("c/<slug:name>/n/<slug:node_name>/", views.node, name="node"),
     path("c/<slug:name>/n/<slug:node_name>/look/", views.node_look, name="node_look"),
     path("c/<slug:name>/n/<slug:node_name>/accept/", views.node_accept, name="node_accept"),
+    path("c/<slug:name>/n/<slug:node_name>/rekey/", views.node_rekey, name="node_rekey"),
     path("c/<slug:name>/n/<slug:node_name>/edit/", views.node_edit, name="node_edit"),
     path("c/<slug:name>/n/<slug:node_name>/remove/", views.node_remove, name="node_remove"),
     path("c/<slug:name>/n/<slug:node_name>/fence/", fence_page.fence, name="node_fence"),

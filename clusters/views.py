@@ -29,6 +29,7 @@ from clusters.rights import cluster_or_404, clusters_for, may, node_or_404
 from clusters.wizard import person
 from pgpanel.templatetags.show import bytes_shown
 from remote.config import setting_bytes
+from remote.errors import OTHER_HOST_KEY
 from remote.facts import Setting
 
 ACTIVE_JOB = ("queued", "running")
@@ -201,6 +202,7 @@ def node(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
         "mount": facts.mount_of(paths.data_directory) if facts else None,
         "offers": [offer for offer in offers_of(found.cluster, list(found.cluster.nodes.select_related("state", "cluster")))
                    if offer.node == node_name],
+        "is_other_key": bool(state and OTHER_HOST_KEY in state.error),
         "busy": _busy(found.cluster), "promise": promise_of(found),
         "quarantine": found.quarantines.filter(lifted_at=None).first(),
         "fingerprint": keeping.fingerprint(found.host_key), "login_fingerprint": keeping.fingerprint(found.credential.public_part),
@@ -247,6 +249,17 @@ def node_look(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
     before = found.state.tried_at.isoformat() if state_of(found) and found.state.tried_at else "0"
     tasks.start_look_at_node(found)
     return redirect(f"{reverse('clusters:node', args=[name, node_name])}?after={before.replace('+', '%2B')}")
+
+
+@require_POST
+def node_rekey(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
+    """Forget the pinned host key of a host that was reinstalled and have the new one shown: nothing is trusted by this."""
+    found = node_or_404(request.user, name, node_name, "administrator")
+    if _is_busy(found.cluster):
+        raise PermissionDenied(_("A job runs on this cluster: wait for its end."))
+    found.host_key = ""
+    found.save(update_fields=["host_key"])
+    return node_look(request, name, node_name)
 
 
 @require_POST

@@ -17,6 +17,7 @@ from clusters.models import Cluster, Node
 from clusters.offers import Offer, Weight
 from jobs.forms import FORMS
 from jobs.kinds import KINDS
+from jobs.models import Job
 from jobs.picture import Member, Picture, picture_of
 
 BROKEN = ("disconnected", "stalled", "stopped", "paused")
@@ -132,6 +133,17 @@ ROWS: tuple[Row, ...] = (
     Row("rotate_password", _is_primary, _("Give the monitoring role a new password"),
         _("The panel goes on looking with the new one."), "rare", _purpose("monitoring"), is_of_cluster=True),
 )  # fmt: skip
+
+
+def words_of(job: Job) -> str:
+    """The operation of a job as its button says it, by the roles that its plan found; its title where the table has none."""
+    known = job.plan.get("identities", {})
+    primary = next((name for name, found in known.items() if found.get("role") == "primary"), "")
+    node = str(job.params.get("candidate") or job.params.get("node") or "")
+    row = next((row for row in ROWS if row.kind == job.kind and not row.is_asking), None)
+    if row is None or row.is_of_cluster or not node or ("%(primary)s" in str(row.text) and not primary):
+        return job.title
+    return str(row.text) % {"node": node, "primary": primary}
 
 
 def offers(cluster: Cluster, nodes: Sequence[Node]) -> list[Offer]:

@@ -9,11 +9,13 @@ from typing import Any
 from django.utils import timezone
 
 from clusters.models import Cluster
+from jobs.incident import report_of
 from jobs.models import Job, JobStep
 from jobs.operation_forms import last_proven
 from jobs.recipe import Check, Plan, PlannedStep
 
 TICKS = {"done": "✓", "already": "✓", "running": "●", "failed": "✗", "cancelled": "◆", "todo": "○"}
+AT_ONCE_SECONDS = 0.005
 PROVEN_FOR = timedelta(days=90)
 DIFF_CLASSES = {"+": "add", "-": "del", "@": "hunk"}
 
@@ -32,6 +34,11 @@ class StepRow:
     tick: str
     seconds: float | None
     since: datetime | None
+
+    @property
+    def is_at_once(self) -> bool:
+        """Too short to be a number that says something."""
+        return self.since is None and self.seconds is not None and self.seconds < AT_ONCE_SECONDS
 
     @property
     def first_words(self) -> str:
@@ -67,7 +74,7 @@ def proven_of(cluster: Cluster) -> dict[str, Any]:
     """The last switchover that was seen through, how long writes were away, and whether that is too long ago to rely on."""
     job = last_proven(cluster)
     is_fresh = job is not None and job.ended_at is not None and timezone.now() - job.ended_at < PROVEN_FOR
-    gap_ms = getattr(job, "report", {}).get("gap_ms") if job else None
+    gap_ms = report_of(job).get("gap_ms") if job else None
     return {
         "proven": job,
         "proven_gap_ms": None if gap_ms is None else round(gap_ms),

@@ -15,6 +15,8 @@ urlpatterns = [
     path("<int:job_id>/withdraw/", views.job_withdraw, name="withdraw"),
     path("<int:job_id>/cancel/", views.job_cancel, name="cancel"),
     path("<int:job_id>/resume/", views.job_resume, name="resume"),
+    path("<int:job_id>/incident/", views.job_incident, name="incident"),
+    path("<int:job_id>/incident.txt", views.job_incident_text, name="incident_text"),
     path("<int:job_id>/log", views.job_log, name="log"),
     path("<int:job_id>/runbook.sh", views.job_runbook, name="runbook"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -17,15 +18,19 @@ from accounts.models import User
 from clusters.models import Cluster
 from clusters.services import cluster_or_404, clusters_for, may
 from jobs import services
+from jobs.endings import ending_of
 from jobs.forms import FORMS, disks
+from jobs.incident import incident_of, is_told
 from jobs.job_form import JobForm
 from jobs.kept import kept_in
 from jobs.kinds import KINDS
 from jobs.models import Job, LogLine
+from jobs.offers import words_of
 from jobs.recipe import ParamsError
 from jobs.runbook import runbook
 from jobs.show import passed, planned_steps, proven_of, step_rows, troubles
 from jobs.stored import plan_from_json
+from remote.errors import OTHER_HOST_KEY
 
 LINES_SHOWN = 2000
 """A page begins with the last so many lines; the download has all."""
@@ -144,7 +149,7 @@ def job_plan_page(request: HttpRequest, job_id: int) -> HttpResponse:
         "job": job, "plan": plan,
         "troubles": troubles(plan), "passed": passed(plan),
         "passed_count": sum(check.level == "ok" for check in plan.checks),
-        "steps": planned_steps(plan), "is_wizard": job.kind == "setup",
+        "steps": planned_steps(plan), "is_wizard": job.kind == "setup", "words": words_of(job),
         "may_start": may(person(request), "operator", job.cluster), "settings_url": _settings_url(job),
         "busy": Job.objects.filter(cluster=job.cluster, status__in=Job.ACTIVE).exclude(pk=job.pk).first(),
         "restarts": sorted({step.restarts for step in plan.steps if step.restarts}),
@@ -209,13 +214,43 @@ def job_detail(request: HttpRequest, job_id: int) -> HttpResponse:
     part = request.GET.get("part", "") if request.headers.get("HX-Request") else ""
     context: dict[str, Any] = {
         "job": job, "steps": step_rows(job), "may_operate": may(person(request), "operator", job.cluster),
-        "is_wizard": job.kind == "setup",
+        "is_wizard": job.kind == "setup", "ending": ending_of(job), "is_told": is_told(job), "words": words_of(job),
+        "other_keys": _other_keys(job),
     }  # fmt: skip
     if part in ("steps", "state", "wizard"):
         return render(request, f"jobs/job_detail.html#{part}", context)
     last = list(LogLine.objects.filter(job=job).order_by("-seq")[:LINES_SHOWN])
     context |= {"lines": last[::-1], "after": last[0].seq if last else 0, "log_url": reverse("jobs:log", args=[job.pk])}
     return render(request, "jobs/job_detail.html", context)
+
+
+def _other_keys(job: Job) -> list[str]:
+    """Nodes whose host showed another key than the accepted one: each has a page where a person compares and accepts it."""
+    if job.status not in Job.RESUMABLE and job.status != Job.Status.REFUSED:
+        return []
+    return [
+        name
+        for name in job.cluster.nodes.values_list("name", flat=True)
+        if re.search(rf"\b{name}\b[^\n]*{OTHER_HOST_KEY}", job.outcome)
+    ]
+
+
+@require_GET
+def job_incident(request: HttpRequest, job_id: int) -> HttpResponse:
+    """What happened, by whom, what is pending: to read, print or copy."""
+    return render(request, "jobs/incident.html", {"job": (job := _told(request, job_id)), "incident": incident_of(job)})
+
+
+@require_GET
+def job_incident_text(request: HttpRequest, job_id: int) -> HttpResponse:
+    return HttpResponse(incident_of(_told(request, job_id)).text, content_type="text/plain; charset=utf-8")
+
+
+def _told(request: HttpRequest, job_id: int) -> Job:
+    job = job_or_404(request, job_id)
+    if not is_told(job):
+        raise Http404(_("This job has no story of its own."))
+    return job
 
 
 @require_GET

@@ -46,6 +46,10 @@ class Silent(HostError):
     cause: Cause = "timeout"
 
 
+OTHER_HOST_KEY = "shows another host key than the accepted one"
+"""By these words a page knows what to link to: the error travels through logs and outcomes as text."""
+
+
 class HostKeyUnknown(HostError):
     """First contact: a person has to compare the fingerprint and accept the key."""
 
@@ -67,7 +71,7 @@ class HostKeyChanged(HostError):
 
     def __init__(self, host: str, place: str, pinned: HostKey, offered: HostKey) -> None:
         super().__init__(
-            f"{host} ({place}) shows another host key than the accepted one: accepted {pinned.fingerprint}, "
+            f"{host} ({place}) {OTHER_HOST_KEY}: accepted {pinned.fingerprint}, "
             f"shown {offered.fingerprint}. Somebody may be listening in between; nothing was sent",
             host,
             "If the host was reinstalled, compare the fingerprint on its console and accept the new key",

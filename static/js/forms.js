@@ -52,11 +52,12 @@ function copyBySelection(source) {
 }
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest?.("[data-add-row], [data-copy], [data-dismiss]");
+  const button = event.target.closest?.("[data-add-row], [data-copy], [data-dismiss], [data-print]");
   for (const menu of document.querySelectorAll("details[data-menu][open]")) if (!menu.contains(event.target)) menu.open = false;
   if (!button) return;
   if ("addRow" in button.dataset) addRow(button.dataset.addRow);
   else if ("dismiss" in button.dataset) button.closest("[data-message]")?.remove();
+  else if ("print" in button.dataset) print();
   else copy(button);
 });
 

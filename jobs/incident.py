@@ -1,0 +1,172 @@
+"""What happened, as a page and as plain text: the report that a change of roles leaves behind. Reads rows only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from clusters.models import Quarantine
+from jobs.endings import EndingWords, ending_of
+from jobs.models import Job, JobStep
+from pgpanel.templatetags.show import seconds_shown
+
+KINDS_TOLD = ("switchover", "promote")
+LEFT = (JobStep.Status.TODO, JobStep.Status.RUNNING, JobStep.Status.FAILED, JobStep.Status.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """weight: "big" for what decides (stopped, promoted, writable), "" for the rest."""
+
+    at: datetime
+    node: str
+    what: str
+    weight: str = ""
+
+
+@dataclass(frozen=True)
+class Incident:
+    job: Job
+    ending: EndingWords
+    moments: tuple[Moment, ...]
+    evidence: tuple[tuple[str, str, str], ...]
+    pending: tuple[str, ...]
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return report_of(self.job)
+
+    @property
+    def word(self) -> str:
+        return str(self.ending.word or self.job.get_status_display())
+
+    @property
+    def tone(self) -> str:
+        return self.ending.tone if self.ending.word else str(self.job.status)
+
+    @property
+    def gap(self) -> str:
+        """How long nobody took writes."""
+        gap_ms = self.report.get("gap_ms")
+        return "" if gap_ms is None else seconds_shown(float(gap_ms) / 1000)
+
+    @property
+    def loss(self) -> str:
+        return _said(self.report.get("loss"))
+
+    @property
+    def timelines(self) -> str:
+        before, after = self.report.get("timeline_before"), self.report.get("timeline_after")
+        return f"{before} → {after}" if before and after else ""
+
+    @property
+    def took(self) -> str:
+        begun, ended = self.job.started_at, self.job.ended_at
+        return seconds_shown((ended - begun).total_seconds()) if begun and ended else ""
+
+    @property
+    def by(self) -> str:
+        job = self.job
+        who = str(job.started_by or job.planned_by or _("the command line"))
+        return f"{who} ({job.started_from})" if job.started_from else who
+
+    @property
+    def text(self) -> str:
+        """The whole page as plain text, to paste into a ticket."""
+        job = self.job
+        lines = [f"{job.cluster.name}: {job.title}", f"{_('Ended')}: {self.word}"]
+        facts = (
+            (_("Begun"), _clock(job.started_at)), (_("Ended at"), _clock(job.ended_at)), (_("Took"), self.took), (_("By"), self.by),
+            (_("Without writes"), self.gap), (_("Lost"), self.loss), (_("Timeline"), self.timelines),
+            (_("Plan"), job.plan_hash[:12]), (_("Job"), str(job.pk)),
+        )  # fmt: skip
+        lines += [f"{name}: {value}" for name, value in facts if value]
+        if job.outcome:
+            lines += ["", job.outcome]
+        if self.evidence:
+            lines += ["", _("What was known before"), *(f"  {who}: {says} {why}".rstrip() for who, says, why in self.evidence)]
+        lines += ["", _("What happened"), *(f"  {_clock(one.at)}  {one.node:<10} {one.what}" for one in self.moments)]
+        if self.pending:
+            lines += ["", _("Pending"), *(f"  – {one}" for one in self.pending)]
+        return "\n".join(lines) + "\n"
+
+
+def is_told(job: Job) -> bool:
+    """Has the job a story of its own?"""
+    return job.started_at is not None and (bool(report_of(job)) or job.kind in KINDS_TOLD)
+
+
+def report_of(job: Job) -> dict[str, Any]:
+    found: dict[str, Any] = getattr(job, "report", None) or {}
+    return found
+
+
+def incident_of(job: Job) -> Incident:
+    return Incident(job, ending_of(job), tuple(sorted(_moments(job), key=lambda one: one.at)), _evidence(job), tuple(_pending(job)))
+
+
+def _moments(job: Job) -> list[Moment]:
+    who = str(job.started_by or _("the command line"))
+    found = [Moment(job.created_at, "", _("planning began"))] if job.created_at else []
+    if job.planned_at:
+        found.append(Moment(job.planned_at, "", _("the plan could be read")))
+    if job.queued_at:
+        found.append(Moment(job.queued_at, "", _("confirmed by %(who)s") % {"who": who}, "big"))
+    for step in job.steps.all():
+        if step.started_at and step.status != JobStep.Status.ALREADY:
+            took = f" ({seconds_shown((step.ended_at - step.started_at).total_seconds())})" if step.ended_at else ""
+            is_failed = step.status == JobStep.Status.FAILED
+            found.append(Moment(step.started_at, step.node, f"{step.title}{took}{_(': failed') if is_failed else ''}"))
+    found += [
+        Moment(at, one.get("node", ""), one.get("what", ""), "big")
+        for one in report_of(job).get("timeline", ())
+        if (at := _at(one))
+    ]
+    if job.ended_at:
+        found.append(
+            Moment(job.ended_at, "", _("the job ended: %(how)s") % {"how": ending_of(job).word or job.get_status_display()}, "big")
+        )
+    return found
+
+
+def _at(told: dict[str, Any]) -> datetime | None:
+    """Epoch seconds or ISO text."""
+    at = told.get("at")
+    if isinstance(at, int | float):
+        return datetime.fromtimestamp(at, UTC)
+    return datetime.fromisoformat(at) if isinstance(at, str) and at else None
+
+
+def _evidence(job: Job) -> tuple[tuple[str, str, str], ...]:
+    """(observer, what it says, why)."""
+    rows = []
+    for one in report_of(job).get("evidence", ()):
+        if isinstance(one, dict):
+            rows.append((str(one.get("observer", "")), str(one.get("says", "")), str(one.get("detail", one.get("sentence", "")))))
+        else:
+            rows.append(("", "", str(one)))
+    return tuple(rows)
+
+
+def _pending(job: Job) -> list[str]:
+    found = []
+    if job.status != Job.Status.SUCCEEDED and not job.is_active:
+        found += [f"{step.node}: {step.title}" for step in job.steps.filter(status__in=LEFT)]
+    quarantined = Quarantine.objects.filter(node__cluster=job.cluster_id, lifted_at=None).select_related("node")
+    found += [_("%(node)s is under quarantine: rebuild it as a standby") % {"node": one.node.name} for one in quarantined]
+    return found
+
+
+def _said(loss: Any) -> str:
+    """A sentence, or a mapping that holds one."""
+    if isinstance(loss, dict):
+        return str(loss.get("sentence") or loss.get("said") or ", ".join(f"{key}: {value}" for key, value in loss.items()))
+    return "" if loss is None else str(loss)
+
+
+def _clock(at: datetime | None) -> str:
+    return timezone.localtime(at).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + timezone.localtime(at).strftime(" %Z") if at else ""
