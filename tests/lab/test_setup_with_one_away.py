@@ -63,7 +63,11 @@ def test_a_replacement_is_added_while_a_standby_is_dead_and_that_one_streams_on_
     # once more, now that all answer: it is brought into line, nothing is copied, nothing restarts
     started = [host.sql("SELECT pg_postmaster_start_time()") for host in hosts.values()]
     room.run("add_standby", added, list(hosts), job="job-3")
-    assert {key for key in room.acted() if not key.startswith("proof")} == {"node.prepare#pg2", "standby.configure#pg2"}
+    assert {key for key in room.acted() if not key.startswith("proof")} == {
+        "node.prepare#pg2",
+        "standby.configure#pg2",
+        "guard.install#pg2",
+    }
     assert replication_lines(hosts["pg2"]) == ["pg1", "pg2", "pg3", "pg4"]
     assert [host.sql("SELECT pg_postmaster_start_time()") for host in hosts.values()] == started
     assert set(waiting) <= set(hosts["pg2"].run(f"ls {wals}").stdout.split())
