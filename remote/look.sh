@@ -498,16 +498,50 @@ FOUND
 
 # --- paths and reach ---------------------------------------------------------------------------------------------
 
-look_path() {
-    path=$1
-    if [ ! -e "$path" ] && [ ! -L "$path" ]; then
-        parent=${path%/*}
-        while [ -n "$parent" ] && [ ! -e "$parent" ]; do parent=${parent%/*}; done
-        if [ -d "${parent:-/}" ] && [ ! -x "${parent:-/}" ]; then row path "$path" denied; else row path "$path" missing; fi
-        return
-    fi
+look_paths() { # paths, and what else there is: each question is asked once for all of them, a program per file would be most of the look
+    number=0
+    for path; do
+        shift
+        number=$((number + 1))
+        [ "$number" -le "$path_count" ] || continue
+        if [ -e "$path" ] || [ -L "$path" ]; then set -- "$@" "$path"; else absent; fi
+    done
+    [ $# -gt 0 ] || return
+    form='%F:%U:%G:%a:%s'
+    answers=$(stat -c $form "$@") || answers=$(for path; do stat -c $form "$path" || echo; done)
+    for path; do
+        shift
+        described=${answers%%"$NL"*} answers=${answers#*"$NL"}
+        describe
+        [ -f "$path" ] && [ -r "$path" ] && [ "${described##*:}" -le 65536 ] && set -- "$@" "$path"
+    done
+    [ $# -gt 0 ] || return
+    answers=$(sha256sum "$@") || answers=$(for path; do sha256sum "$path" || echo; done)
+    for path; do
+        digest=${answers%%"$NL"*} answers=${answers#*"$NL"}
+        digest=${digest#\\} # what it puts before a name that it had to escape
+        row digest "$path" "${digest%% *}"
+    done
+    keyed=$NL$(within 2 grep -l 'PRIVATE KEY' "$@")$NL
+    for path; do
+        shift
+        case ${path##*/} in
+        *pgpass* | *.key | *_key | id_*[!b]) continue ;; # may hold a secret: its digest tells whether it is what we want
+        esac
+        case $keyed in *"$NL$path$NL"*) ;; *) set -- "$@" "$path" ;; esac
+    done
+    fields "$@"
+    printf 'path_texts\t:%s%s\t+%s\n' "$began" "$line" "$(texts "$@" | masked | encoded)"
+}
+
+absent() { # $path
+    parent=${path%/*}
+    while [ -n "$parent" ] && [ ! -e "$parent" ]; do parent=${parent%/*}; done
+    if [ -d "${parent:-/}" ] && [ ! -x "${parent:-/}" ]; then row path "$path" denied; else row path "$path" missing; fi
+}
+
+describe() { # $path, $described
     count=0 target=
-    described=$(stat -c '%F:%U:%G:%a:%s' "$path")
     [ -L "$path" ] && target=$(readlink "$path")
     if [ -d "$path" ]; then
         count_files "$path" '*' && entries=$count
@@ -516,14 +550,15 @@ look_path() {
         [ -r "$path" ] && [ -x "$path" ] || count=-1
     fi
     row path "$path" "$described" "$count" "$target"
-    [ -f "$path" ] && [ -r "$path" ] || return
-    size=${described##*:}
-    [ "$size" -le 65536 ] || return
-    row digest "$path" "$(sha256sum <"$path")"
-    case ${path##*/} in
-    *pgpass* | *.key | *_key | id_*[!b]) return ;; # may hold a secret: its digest tells whether it is what we want
-    esac
-    within 2 grep -q 'PRIVATE KEY' "$path" || text path_text "$path"
+}
+
+# one after the other, between lines that no file can foresee
+texts() {
+    for path; do
+        printf '\n\036%s\037\n' "$began"
+        head -c 65536 <"$path"
+    done
+    printf '\n\036%s\037\n' "$began"
 }
 
 look_reach() { # address, port
@@ -566,13 +601,10 @@ look_place() {
 
 # the script itself comes by stdin, so nothing that it runs may read there
 look() {
-    row begin 1 "$me" "$(date +%s.%N)"
-    number=0
-    while [ "$number" -lt "$path_count" ]; do
-        number=$((number + 1))
-        wants paths && look_path "$1"
-        shift
-    done
+    began=$(date +%s.%N)
+    row begin 1 "$me" "$began"
+    wants paths && look_paths "$@"
+    shift "$path_count"
     if wants reach; then
         for each; do look_place "$each" & done
     fi

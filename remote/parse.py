@@ -148,8 +148,14 @@ class _Host:
 
     def _paths(self) -> dict[str, PathFact]:
         digests = {row[0]: row[1].split()[0] for row in self.all("digest") if len(row) > 1 and row[1].split()}
-        texts = {row[0]: config.without_passwords(row[-1]) for row in self.all("path_text") if len(row) > 1}
+        texts = {path: config.without_passwords(text) for row in self.all("path_texts") for path, text in _texts(row)}
         return {row[0]: _path(row, texts.get(row[0]), digests.get(row[0], "")) for row in self.all("path") if len(row) > 1}
+
+
+def _texts(row: Row) -> Iterator[tuple[str, str]]:
+    """A word, the paths, and their texts one after the other, each behind a line with that word."""
+    word, *paths, texts = (*row, "")[: max(len(row), 2)]
+    return zip(paths, texts.split(f"\n\x1e{word}\x1f\n")[1:], strict=False)
 
 
 def _path(row: Row, text: str | None, digest: str) -> PathFact:
