@@ -89,8 +89,8 @@ def _looked_inside(seen: _Seen, inside: Observation) -> Verdict:
     if speaking:
         return Verdict("alive", f"{name} lives: it answers {_names(speaking)}.", "To move the primary, switch over.")
     if seen.asked_sql:
-        sentence = f"PostgreSQL on {name} runs, but answers nobody."
-        mend = f"Restart {name} if it can be; or promote a standby: {name} is stopped and its WAL fetched first."
+        sentence = f"{name} answers nobody, but is not stopped: {inside.detail or 'it runs'}."
+        mend = f"Restart {name} if it can be; or promote a standby: {name} is stopped for good and its WAL fetched first."
         return Verdict("alive", sentence, mend, "salvage")
     return Verdict("alive", f"PostgreSQL on {name} runs.", "To move the primary, switch over.")
 

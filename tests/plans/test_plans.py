@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -15,13 +16,14 @@ from typing import Any
 
 import pytest
 
+from clusters.evidence import Known, Memory
 from jobs.kinds import KINDS
 from jobs.kinds.configuration import config_file, hba_file
 from jobs.kinds.scene import SCRIPTS, scene_of
 from jobs.kinds.standby import has_recovery_conf, recovery_file
 from jobs.recipe import Brief, Check, NodeSpec, World, plan_of
-from remote import config
-from remote.command import Action, Detached, Secret, WriteFile, text_shown
+from remote import config, lsn
+from remote.command import Action, Detached, PanelAction, Secret, WriteFile, text_shown
 from remote.facts import Facts, Unreachable, facts_from_json
 from remote.layouts import LAYOUTS
 
@@ -67,13 +69,26 @@ def situation(case: dict[str, Any]) -> tuple[Brief, World]:
         secrets[f"archive_public_key:{name}"] = Secret("public key", f"ssh-ed25519 AAAAkey{name} comment")
     nodes = {name: spec_of(name, case, seen, major) for name, seen in facts.items()}
     away = {name: Unreachable("timeout", f"{name} does not answer", f"start {name}") for name in case.get("away", [])}
-    return Brief("job-7", "shop", case.get("cluster_identifier", ""), nodes, secrets), World(facts | away)
+    brief = Brief("job-7", "shop", case.get("cluster_identifier", ""), nodes, secrets, memory=memory_of(case))
+    return brief, World(facts | away)
+
+
+def memory_of(case: dict[str, Any]) -> Memory:
+    """What the panel remembers: `known` says of a node where its WAL stood and how many seconds ago that was seen."""
+    known = {
+        name: Known(
+            name, lsn.parse(seen["lsn"]), seen["timeline"], time.time() - seen["age_seconds"], sync_state=seen.get("sync_state", "")
+        )
+        for name, seen in case.get("known", {}).items()
+    }
+    timelines = {int(number): node for number, node in case.get("timelines", {}).items()}
+    return Memory(known=known, fences=case.get("fences", {}), timelines=timelines)
 
 
 def told(action: Action) -> str:
     """A command as the plan shows it, but the text of our own scripts by its name."""
     command = action.command if isinstance(action, Detached) else action
-    if isinstance(command, WriteFile):
+    if isinstance(command, WriteFile | PanelAction):
         return action.shown
     user = f"{command.user}: "
     environment = "".join(f"{name}={value} " for name, value in command.environment if name == "PGPASSFILE")
