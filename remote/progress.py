@@ -69,6 +69,15 @@ def read_bytes(line: str) -> Progress | None:
     return Progress(int(found[1]), int(found[2]), found[3] or "") if found else None
 
 
+REWIND = re.compile(r"\s*(\d+)/(\d+) kB \(\d+%\) copied\s*$")
+
+
+def read_pg_rewind(line: str) -> Progress | None:
+    """`pg_rewind -P`: kB as of 1024 (bin/pg_rewind/pg_rewind.c, progress_report)."""
+    found = REWIND.match(line)
+    return Progress(int(found[1]) * 1024, int(found[2]) * 1024) if found else None
+
+
 class RsyncFiles:
     """`rsync --progress`: each file counts from 0, so the files that are done are added up. One reader per transfer."""
 
@@ -85,7 +94,12 @@ class RsyncFiles:
         return Progress(done_bytes)
 
 
-READERS: Mapping[str, Reader] = {"pg_basebackup": read_pg_basebackup, "rsync": read_rsync, "bytes": read_bytes}
+READERS: Mapping[str, Reader] = {
+    "pg_basebackup": read_pg_basebackup,
+    "rsync": read_rsync,
+    "bytes": read_bytes,
+    "pg_rewind": read_pg_rewind,
+}
 
 SMOOTH_SECONDS = 10.0
 

@@ -87,15 +87,16 @@ def close_step(scene: Scene, source: NodeSpec, target: NodeSpec, is_copied: Call
 
 
 def copy_actions(
-    scene: Scene, source: NodeSpec, target: NodeSpec, directory: str, *, makes_standby: bool, is_compressed: bool
+    scene: Scene, source: NodeSpec, target: NodeSpec, directory: str, *, makes_standby: bool, is_compressed: bool, basis: str = ""
 ) -> tuple[Action, ...]:
+    """basis: a directory on the target of which only what differs from the source is sent; it is read alone."""
     private, _public = copy_key(scene, target)
     known = source.address if source.ssh_port == 22 else f"[{source.address}]:{source.ssh_port}"
     style = {"signal": "standby.signal", "recovery.conf": "recovery.conf"}[scene.version.recovery_style]
     command = on_host(
         "copy_rsync.sh", directory, target.bin_directory, scene.brief.job, scene.system_identifier, style if makes_standby else "",
         own_directory(target), source.owner, source.address, str(source.ssh_port), str(STREAMS),
-        "compress" if is_compressed else "",
+        "compress" if is_compressed else "", *((basis,) if basis else ()),
         user=target.owner, timeout_seconds=COPY_SECONDS,
     )  # fmt: skip
     return (

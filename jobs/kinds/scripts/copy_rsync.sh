@@ -1,11 +1,12 @@
 # A base backup by parallel rsync from inside one held backup session; a marker file that names the job is written last.
 # $1 directory  $2 bin directory  $3 job  $4 system identifier  $5 what makes it a standby ("standby.signal", "recovery.conf", "")
-# $6 where copy_key and copy_known_hosts lie  $7 user  $8 address  $9 port of sshd on the source  then: streams, "compress" or ""
+# $6 where copy_key and copy_known_hosts lie  $7 user  $8 address  $9 port of sshd on the source  then: streams, "compress" or "",
+# and for a delta a directory of the same system, of which only what differs is sent (never by size and time: they may lie)
 set -eu
 umask 077
 new=$1 bin=$2 job=$3 identifier=$4 standby=$5 own=$6 user=$7 address=$8 port=$9
 shift 9
-streams=$1 compress=${2:-}
+streams=$1 compress=${2:-} basis=${3:-}
 case $new in *.new-"$job") ;; *) echo "$new is not a directory of $job" >&2; exit 1 ;; esac
 if [ "$(cat "$new/pgpanel.job" 2>/dev/null)" = "$job" ]; then exit 0; fi
 
@@ -31,7 +32,8 @@ ask() { $ssh "$user@$address" "$1" </dev/null; }
 receive() { # list of files, then options
     list=$1
     shift
-    rsync -a --no-r --whole-file --inplace --files-from="$list" -e "$ssh" ${compress:+-z --compress-level=1} "$@" "$user@$address:./" "$new/" || {
+    if [ -n "$basis" ]; then set -- --no-whole-file --ignore-times --copy-dest="$basis" "$@"; else set -- --whole-file --inplace "$@"; fi
+    rsync -a --no-r --files-from="$list" -e "$ssh" ${compress:+-z --compress-level=1} "$@" "$user@$address:./" "$new/" || {
         code=$?
         [ $code -eq 24 ] # a file that the server has removed meanwhile: its WAL says so
     }
