@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +18,7 @@ from jobs.recipe import Brief, Ended, Kind, NodeUnreachable, Plan, PlannedStep, 
 from jobs.redaction import Redactor
 from jobs.sight import MOST_AT_ONCE, Sight
 from jobs.stored import identities_moved, moved
+from jobs.telling import tell_after, tell_before
 from pgpanel import live
 from remote.command import Command, accounts, shown_lines
 from remote.errors import HostError, LockHeld
@@ -45,6 +47,10 @@ class StepFailed(Exception):
         self.step, self.cause = step, cause
 
 
+def _looked_at(step: Step) -> tuple[str, ...]:
+    return (step.node, *step.reads) if step.sees_facts else ()
+
+
 def said(cause: Failed | HostError) -> str:
     """What happened, without the mend (which the outcome says apart)."""
     return cause.message if isinstance(cause, HostError) else str(cause)
@@ -66,9 +72,12 @@ class Walk:
         else:
             self._compare(world)
             steps = list(self.kind.steps(self.params, self.brief, world))
+            tell_before(self.claim, self.kind, self.params, self.brief, world)
         self._announce(nodes, world)
-        for step in steps:
-            self._step(step, rows[step.key], self._confirmed(step))
+        for number, step in enumerate(steps):
+            self._step(step, rows[step.key], self._confirmed(step), self._seen_next(steps[number + 1 :]))
+            if step.is_point_of_no_return:
+                tell_after(self.claim, self.kind, self.params, self.sight.world)
 
     # -- is it still the plan that was confirmed? ------------------------------------------------------------------------------
 
@@ -133,7 +142,17 @@ class Walk:
 
     # -- one step --------------------------------------------------------------------------------------------------------------
 
-    def _step(self, step: Step, row: JobStep, confirmed: PlannedStep) -> None:
+    def _seen_next(self, following: Sequence[Step]) -> frozenset[str]:
+        """Nodes that will be looked at before the next step that has commands: seen beside this step's own, each costs no time."""
+        nodes: set[str] = set()
+        for step in following:
+            confirmed = self._confirmed(step)
+            if confirmed.is_needed and confirmed.shown:
+                break
+            nodes |= set(_looked_at(step))
+        return frozenset(nodes)
+
+    def _step(self, step: Step, row: JobStep, confirmed: PlannedStep, next_nodes: frozenset[str]) -> None:
         self.actor.check()
         world = self._before(step, confirmed)
         if self._is_done(step, world):
@@ -141,11 +160,11 @@ class Walk:
         elif not confirmed.is_needed:
             raise Drift([f"{step.node}: “{step.title}” has something to do now, the plan said that it had nothing"])
         else:
-            self._run(step, row, confirmed, world)
+            self._run(step, row, confirmed, world, next_nodes)
 
     def _before(self, step: Step, confirmed: PlannedStep) -> World:
         """Fresh facts where they decide. For a step that is to run, old ones that say "not done" will do: it is verified after."""
-        nodes = (step.node, *step.reads)
+        nodes = _looked_at(step)
         if step.is_proof:
             return self.sight.look(nodes, oldest_seconds=PROOF_AGE_SECONDS)
         world = self.sight.world
@@ -167,7 +186,7 @@ class Walk:
         status = Status.DONE if confirmed.is_needed else Status.ALREADY
         self._mark(row, status=status, started_at=row.started_at or now, ended_at=now, error="")
 
-    def _run(self, step: Step, row: JobStep, confirmed: PlannedStep, world: World) -> None:
+    def _run(self, step: Step, row: JobStep, confirmed: PlannedStep, world: World, next_nodes: frozenset[str]) -> None:
         actions = step.runs(world)
         if self._shown(shown_lines(actions)) != confirmed.shown or accounts(actions) != confirmed.accounts:
             raise Drift([f"{step.node}: “{step.title}” would run other commands than those that were confirmed"])
@@ -182,7 +201,7 @@ class Walk:
             if step.note:
                 self.sight.notes[step.note] = self.log.redactor.text(output.strip())
                 self.claim.update(notes=self.sight.notes)
-            self._verify(step)
+            self._verify(step, next_nodes)
         except Ended as ended:
             self.log.write("error", self.log.redactor.text(ended.message), row.node, row.key)
             self.actor.diagnose(row, step.diagnosis)
@@ -207,14 +226,16 @@ class Walk:
         gap.run(self.actor, row, section)
         return ""
 
-    def _verify(self, step: Step) -> None:
+    def _verify(self, step: Step, next_nodes: frozenset[str]) -> None:
         """A step whose commands succeeded but that is not done has failed."""
         deadline, delay = time.monotonic() + step.within_seconds, FIRST_POLL_SECONDS
         while True:
-            world = self.sight.look((step.node, *step.reads), oldest_seconds=0)
+            world = self.sight.look(_looked_at(step), oldest_seconds=0, beside=next_nodes)
             try:
                 if step.done(world):
                     return
+                self.sight.touched()  # it goes on changing: what was seen beside it may be of before
+                next_nodes = frozenset()
                 missing = Failed(f"Its commands ran, but “{step.title}” did not become true within {step.within_seconds:g} s.")
             except NodeUnreachable as error:
                 missing = Failed(str(error), error.unreachable.mend)
