@@ -9,7 +9,6 @@ from django.utils.translation import gettext as _
 from clusters.condition import facts_of
 from clusters.models import Node
 from clusters.services import paths_of
-from pgpanel.templatetags.show import seconds_shown
 from remote import guard
 
 STOPPING_SECONDS = 2.0
@@ -34,12 +33,12 @@ class Promise:
 
     @property
     def sentence(self) -> str:
-        names = {"name": self.name, "seconds": seconds_shown(self.poll_seconds + STOPPING_SECONDS)}
+        names = {"name": self.name, "seconds": round(self.poll_seconds + STOPPING_SECONDS)}
         if self.is_guarded:
             return _("%(name)s has a start guard: if it boots again it stays read-only by itself, and you are told.") % names
         return _(
             "%(name)s has no start guard: if it boots again it may take writes until the panel sees and stops it, "
-            "within about %(seconds)s. You are told."
+            "within about %(seconds)d s. You are told."
         ) % names  # fmt: skip
 
     @property

@@ -48,4 +48,4 @@ PLAIN = EndingWords("unknown", "", "")
 
 def ending_of(job: Job) -> EndingWords:
     """PLAIN where the job tells no ending of its own: then its status says all."""
-    return ENDINGS.get(getattr(job, "ending", ""), PLAIN)
+    return ENDINGS.get(job.ending, PLAIN)

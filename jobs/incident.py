@@ -59,6 +59,20 @@ class Incident:
         return _said(self.report.get("loss"))
 
     @property
+    def verdict(self) -> str:
+        """What was known of the old primary before."""
+        return str((self.report.get("verdict") or {}).get("sentence", ""))
+
+    @property
+    def salvaged(self) -> str:
+        return str((self.report.get("salvaged") or {}).get("sentence", ""))
+
+    @property
+    def promotion(self) -> str:
+        promotion_ms = self.report.get("promotion_ms")
+        return "" if promotion_ms is None else seconds_shown(float(promotion_ms) / 1000)
+
+    @property
     def timelines(self) -> str:
         before, after = self.report.get("timeline_before"), self.report.get("timeline_after")
         return f"{before} → {after}" if before and after else ""
@@ -81,14 +95,20 @@ class Incident:
         lines = [f"{job.cluster.name}: {job.title}", f"{_('Ended')}: {self.word}"]
         facts = (
             (_("Begun"), _clock(job.started_at)), (_("Ended at"), _clock(job.ended_at)), (_("Took"), self.took), (_("By"), self.by),
-            (_("Without writes"), self.gap), (_("Lost"), self.loss), (_("Timeline"), self.timelines),
-            (_("Plan"), job.plan_hash[:12]), (_("Job"), str(job.pk)),
+            (_("Without writes"), self.gap), (_("Promoted in"), self.promotion), (_("Lost"), self.loss),
+            (_("Fetched"), self.salvaged), (_("Timeline"), self.timelines), (_("Plan"), job.plan_hash[:12]),
+            (_("Job"), str(job.pk)),
         )  # fmt: skip
         lines += [f"{name}: {value}" for name, value in facts if value]
         if job.outcome:
             lines += ["", job.outcome]
         if self.evidence:
-            lines += ["", _("What was known before"), *(f"  {who}: {says} {why}".rstrip() for who, says, why in self.evidence)]
+            lines += [
+                "",
+                _("What was known before"),
+                *([f"  {self.verdict}"] if self.verdict else []),
+                *(f"  {who}: {says} {why}".rstrip() for who, says, why in self.evidence),
+            ]
         lines += ["", _("What happened"), *(f"  {_clock(one.at)}  {one.node:<10} {one.what}" for one in self.moments)]
         if self.pending:
             lines += ["", _("Pending"), *(f"  – {one}" for one in self.pending)]
@@ -101,7 +121,7 @@ def is_told(job: Job) -> bool:
 
 
 def report_of(job: Job) -> dict[str, Any]:
-    found: dict[str, Any] = getattr(job, "report", None) or {}
+    found: dict[str, Any] = job.report or {}
     return found
 
 
@@ -143,13 +163,10 @@ def _at(told: dict[str, Any]) -> datetime | None:
 
 def _evidence(job: Job) -> tuple[tuple[str, str, str], ...]:
     """(observer, what it says, why)."""
-    rows = []
-    for one in report_of(job).get("evidence", ()):
-        if isinstance(one, dict):
-            rows.append((str(one.get("observer", "")), str(one.get("says", "")), str(one.get("detail", one.get("sentence", "")))))
-        else:
-            rows.append(("", "", str(one)))
-    return tuple(rows)
+    return tuple(
+        (f"{one.get('observer', '')}, {one.get('by', '')}".strip(", "), str(one.get("says", "")), str(one.get("detail", "")))
+        for one in report_of(job).get("evidence", ())
+    )
 
 
 def _pending(job: Job) -> list[str]:

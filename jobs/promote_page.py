@@ -6,7 +6,7 @@ It works by plain form posts. Asking the hosts and planning are tasks; the page 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
-from clusters.evidence import PANEL, Candidate, Observation, Verdict
+from clusters.evidence import PANEL, Candidate, Observation, Verdict, without_salvage
 from clusters.models import Cluster, Node
 from clusters.observing import ClusterEvidence, evidence_of, evidence_refresh
 from clusters.promises import promise_of
@@ -71,7 +71,8 @@ def _observer(name: str, said: list[Observation]) -> Observer:
     active = [one for one in said if one.by != "receiver"] or said
     order = ("alive", "stopped", "no-answer", "unknown")
     first = min(active, key=lambda one: (one.by == "tcp", order.index(one.says)))
-    tone, word = SAYS[first.says]
+    # a refused port says that nobody listens there; that nothing runs any more is only seen inside
+    tone, word = SAYS["no-answer" if first.says == "stopped" and first.by not in ("ssh", "fence") else first.says]
     rows = tuple((str(WAYS[one.by]), one, datetime.fromtimestamp(one.at, UTC)) for one in said)
     return Observer(str(_("panel")) if name == PANEL else name, tone, str(word), rows)
 
@@ -83,7 +84,8 @@ def _observer(name: str, said: list[Observation]) -> Observer:
 class Way:
     """One way to promote `candidate`: the words on its button, the parameters that they stand for, and why a name is typed.
 
-    typed_for: what typing the old primary's name states; empty = one click is enough.
+    typed_for: what typing the old primary's name states; empty = one click is enough. asks: when one would take it, where it is
+    not the first.
     """
 
     name: str
@@ -91,40 +93,44 @@ class Way:
     text: str
     params: dict[str, Any]
     typed_for: tuple[str, ...] = ()
+    asks: str = ""
 
 
-def ways(primary: Node, found: Verdict, candidate: Candidate) -> list[Way]:
+def ways(primary: Node, found: Verdict, candidate: Candidate, best: Candidate | None) -> list[Way]:
     """The safest first; none where nothing may be promoted now."""
-    if not found.way or not KINDS.get(KIND) or (candidate.why_not and not candidate.can_promote and not candidate.lsn):
+    is_able = candidate.is_best or not candidate.why_not or (candidate.lsn > 0 and best is not None)
+    if not found.way or KIND not in KINDS or not is_able:
         return []
-    names = {"old": primary.name, "new": candidate.name}
+    old, new = primary.name, candidate.name
+    fetch = best.name if best and candidate.why_not and found.way != "salvage" else ""
+    first = _("Fetch what %(best)s has more, then promote %(new)s") if fetch else _("Promote %(new)s")
+    names = {"old": old, "new": new, "best": fetch}
     if found.way == "salvage":
         text = _("Fetch the last WAL of %(old)s, then promote %(new)s") if found.kind == "stopped_proven" else _(
             "Stop %(old)s for good, fetch its last WAL, then promote %(new)s")  # fmt: skip
-        return [_way("salvage", candidate, text % names, is_lossless=candidate.is_zero_after_salvage, old=primary.name)]
+        bare = without_salvage(candidate)
+        without = _way("unsalvaged", bare, _("Promote %(new)s without it") % names, old, salvage=False)
+        return [_way("salvage", candidate, text % names, old), replace(without, asks=_("Its last WAL cannot be had?"))]
     if found.kind == "stopped_proven":
-        return [_way("fenced", candidate, _("Promote %(new)s") % names, is_lossless=candidate.is_proven_zero, old=primary.name)]
-    attested = _way("attested", candidate, _("%(old)s is off: promote %(new)s") % names, is_lossless=candidate.is_proven_zero,
-                    old=primary.name, is_attested=True)  # fmt: skip
+        return [_way("fenced", candidate, first % names, old, fetch_from=fetch)]
+    text = _("%(old)s is off: promote %(new)s") % names
+    attested = _way("attested", candidate, text, old, attested=old, fetch_from=fetch)
     if not primary.fence_command:
         return [attested]
     text = _("Fence %(old)s, then promote %(new)s") % names
-    fence = _way("fence", candidate, text, is_lossless=candidate.is_proven_zero, old=primary.name, use_fence=True)
-    return [fence, attested]
+    fence = _way("fence", candidate, text, old, use_fence=True, fetch_from=fetch)
+    return [fence, replace(attested, asks=_("The fence does not answer?"))]
 
 
-def _way(
-    name: str, candidate: Candidate, text: str, *, is_lossless: bool, old: str, use_fence: bool = False, is_attested: bool = False
-) -> Way:
+def _way(name: str, candidate: Candidate, text: str, old: str, **params: Any) -> Way:
+    is_lossless = candidate.is_proven_zero or candidate.is_zero_after_salvage
     states = []
-    if is_attested:
+    if params.get("attested"):
         states.append(_("You have made sure that %(old)s is off and stays off. Recorded with your name.") % {"old": old})
     if not is_lossless:
         states.append(_("What %(new)s lacks may be lost: %(loss)s") % {"new": candidate.name, "loss": candidate.sentence})
-    params = {
-        "candidate": candidate.name, "attested": old if is_attested else "", "accept_loss": not is_lossless, "use_fence": use_fence,
-    }  # fmt: skip
-    return Way(name, candidate, text, params, tuple(states))
+    given = {"candidate": candidate.name, "primary": old, "accept_loss": not is_lossless}
+    return Way(name, candidate, text, given | {key: value for key, value in params.items() if value != ""}, tuple(states))
 
 
 @dataclass(frozen=True)
@@ -154,9 +160,9 @@ class Choice:
 
 def choices_of(cluster: Cluster, found: ClusterEvidence) -> list[Choice]:
     nodes = {node.name: node for node in cluster.nodes.select_related("state")}
-    primary = found.primary
+    primary, best = found.primary, next((one for one in found.candidates if one.is_best), None)
     return [
-        Choice(one, nodes[one.name], tuple(ways(primary, found.verdict, one)) if primary else ())
+        Choice(one, nodes[one.name], tuple(ways(primary, found.verdict, one, best)) if primary else ())
         for one in found.candidates if one.name in nodes
     ]  # fmt: skip
 
@@ -201,8 +207,7 @@ def plan(request: HttpRequest, cluster_name: str) -> HttpResponse:
         messages.warning(request, _("What is known has changed meanwhile: read it again."))
         return redirect("operations:promote", cluster.name)
     if way.typed_for and form.cleaned_data["typed"].strip() != found.primary.name:
-        error = {way.candidate.name + way.name: _("Type “%(name)s”.") % {"name": found.primary.name}}
-        return _page(request, cluster, found, None, errors=error)
+        return _page(request, cluster, found, None, wrong=way)
     if job := _same_plan(request, cluster, way):
         return _to_plan(job)
     try:
@@ -227,7 +232,12 @@ def _same_plan(request: HttpRequest, cluster: Cluster, way: Way) -> Job | None:
         cluster=cluster, kind=KIND, planned_by=person(request), created_at__gt=fresh,
         status__in=(Job.Status.PLANNING, Job.Status.PLANNED),
     )  # fmt: skip
-    return next((job for job in jobs if job.params == way.params), None)
+    return next((job for job in jobs if _is_of(job, way)), None)
+
+
+def _is_of(job: Job, way: Way) -> bool:
+    """Are the job's parameters this way's?"""
+    return {name: value for name, value in job.params.items() if name in way.params} == way.params
 
 
 def _is_sure(found: ClusterEvidence, choices: list[Choice]) -> bool:
@@ -253,7 +263,7 @@ def _planned(request: HttpRequest, cluster: Cluster) -> Job | None:
 
 
 def _page(
-    request: HttpRequest, cluster: Cluster, found: ClusterEvidence, job: Job | None, errors: dict[str, str] | None = None
+    request: HttpRequest, cluster: Cluster, found: ClusterEvidence, job: Job | None, wrong: Way | None = None
 ) -> HttpResponse:
     choices = choices_of(cluster, found)
     made = plan_from_json(job.plan) if job else None
@@ -263,16 +273,18 @@ def _page(
         "cluster": cluster, "found": found, "tone": TONES[found.verdict.kind], "observers": observers(found.observations),
         "best": best,
         "others": [one for one in choices if not one.candidate.is_best],
-        "promise": promise_of(found.primary) if found.primary else None, "may_operate": may_operate, "errors": errors or {},
+        "chosen": next((one for one in choices if job and one.candidate.name == job.params.get("candidate")), None),
+        "run_text": next((way.text for one in choices for way in one.ways if job and _is_of(job, way)), ""),
+        "promise": promise_of(found.primary) if found.primary else None, "may_operate": may_operate, "wrong": wrong,
         "job": job, "plan": made, "steps": planned_steps(made) if made else [], "troubles": troubles(made) if made else [],
         "busy": Job.objects.filter(cluster=cluster, status__in=Job.ACTIVE).select_related("started_by").first(),
         "is_sure": _is_sure(found, choices) and may_operate and job is None,
         "is_waiting": found.is_asking or bool(job and job.status == Job.Status.PLANNING),
-        "primary_state": getattr(found.primary, "state", None), "here": request.get_full_path(),
+        "primary_state": getattr(found.primary, "state", None), "here": request.get_full_path() if request.method == "GET" else reverse("operations:promote", args=[cluster.name]),
     }  # fmt: skip
     context |= _by_hand(best) if best else {}
     part = "#page" if request.headers.get("HX-Request") else ""
-    return render(request, f"jobs/promote.html{part}", context, status=422 if errors else 200)
+    return render(request, f"jobs/promote.html{part}", context, status=422 if wrong else 200)
 
 
 def _by_hand(best: Choice) -> dict[str, str]:

@@ -72,6 +72,15 @@ def seconds_shown(seconds: float | str | None) -> str:
 
 
 @register.filter
+def about_shown(seconds: float | str | None) -> str:
+    """A guess has no tenths: 8 s, 2 min 41 s."""
+    if seconds is None or seconds == "":
+        return NOT_KNOWN
+    whole = max(1, round(float(seconds)))
+    return f"{whole} s" if whole < 60 else seconds_shown(whole)
+
+
+@register.filter
 def lsn_shown(lsn: int | str | None) -> str:
     """7/4A8F2160, as PostgreSQL writes a position in its log; 0 is "not known"."""
     if not lsn:

@@ -64,3 +64,30 @@ def observed(cluster: Any, observations: tuple[Observation, ...], *, primary: st
     kept = [asdict(one) | {"at": at} for one in observations]
     values = {"primary": primary, "observations": kept, "gathered_at": timezone.now() - timedelta(seconds=seconds_ago)}
     return Evidence.objects.update_or_create(cluster=cluster, defaults=values)[0]
+
+
+def planned(cluster: Any, by: Any, status: str = "planned", **params: Any) -> Any:
+    """The plan that the promote page leads to."""
+    from jobs.models import Job
+    from jobs.recipe import Check, Plan, PlannedStep
+    from jobs.stored import plan_to_json
+
+    steps = [
+        PlannedStep("primary.fence", "pg1", "Fence pg1: its host is switched off", "It may still serve somebody.", True,
+                    ("ipmitool -I lanplus -H 10.0.9.1 -U admin -E chassis power off",), (), accounts=("",)),
+        PlannedStep("candidate.promote", "pg2", "Promote pg2", "", True, ("pg_ctl promote -D /var/lib/postgresql/15/main",), (),
+                    accounts=("postgres",)),
+        PlannedStep("candidate.prove", "pg2", "pg2 takes writes on a new timeline", "", True, (), ()),
+    ]  # fmt: skip
+    warned = Check("primary.evidence", "pg1", "Is pg1 dead?", "warning", "pg1 is unreachable from everywhere.", "Fence pg1.")
+    summary = (
+        "pg1 is unreachable from everywhere.", "Nothing acknowledged is lost: replication to it was synchronous.",
+        "pg1 goes under quarantine: it is stopped as soon as it is seen writable. Rebuild it when it is back.",
+    )  # fmt: skip
+    plan = Plan("promote", "Promote pg2, in place of pg1", (warned,), tuple(steps), {"pg1": {"reachable": "no"}}, summary, 8.0)
+    return Job.objects.create(
+        cluster=cluster, kind="promote", title=plan.title, status=status, planned_by=by, started_from="10.1.2.3",
+        params={"candidate": "pg2", "primary": "pg1", "accept_loss": False} | params,
+        plan={} if status == "planning" else plan_to_json(plan), plan_hash="" if status == "planning" else plan.hash,
+        planned_at=timezone.now(),
+    )  # fmt: skip
