@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from jobs.kinds import service
-from jobs.kinds.configuration import LOOPBACK, config_file, hba_file, is_answering, is_read_back, pending_names, reload_command
+from jobs.kinds.configuration import LOOPBACK, RELOAD, config_file, hba_file, is_answering, is_read_back, pending_names
 from jobs.kinds.params import Retention, SetupParams
 from jobs.kinds.proof import is_streaming
 from jobs.kinds.roles import noted_file
@@ -27,13 +27,13 @@ from jobs.kinds.scene import (
     path_of,
     postgres_of,
     scene_of,
-    sql_on,
+    sql_at,
 )
 from jobs.kinds.settings import has_slots
 from jobs.kinds.standby import has_recovery_conf, has_recovery_file, recovery_file
 from jobs.recipe import Brief, NodeSpec, Step, World
 from remote import config, postgres
-from remote.command import Action, WriteFile
+from remote.command import Action, Command, WriteFile
 from remote.facts import Postgres, Unreachable
 from remote.layouts import LAYOUTS
 
@@ -71,11 +71,9 @@ def existing_params(scene: Scene, world: World) -> SetupParams:
     members = [spec for spec in (scene.primary, *scene.others) if not isinstance(world.nodes.get(spec.name), Unreachable)]
     hba = next((lines for spec in members if (lines := block_of(world, spec, "pg_hba.conf"))), ())
     said = next((found for spec in members if (found := _said(world, spec))), {})
-    followers = [_recovery_said(scene, world, spec) for spec in scene.members]
     settings = next((found for spec in members if (found := _own_settings(world, spec))), {})
     roles = _roles(hba)
-    uses_slots = any(found.get("primary_slot_name") for found in followers)
-    retention: Retention = "slots" if uses_slots and scene.version.has_slots else "segments"
+    retention: Retention = "slots" if "max_replication_slots" in said else "segments"  # `settings.shared_settings`
     return SetupParams(
         primary=scene.primary.name,
         standbys=tuple(spec.name for spec in scene.followers),
@@ -103,16 +101,6 @@ def block_of(world: World, spec: NodeSpec, name: str) -> tuple[str, ...]:
 
 def _said(world: World, spec: NodeSpec) -> dict[str, str]:
     return config.parse_settings("\n".join(block_of(world, spec, "postgresql.conf")))
-
-
-def _recovery_said(scene: Scene, world: World, spec: NodeSpec) -> dict[str, str]:
-    if isinstance(world.nodes.get(spec.name), Unreachable):
-        return {}
-    if not has_recovery_conf(scene):
-        return _said(world, spec)
-    path = next((path for path in (f"{spec.data_directory}/{name}" for name in ("recovery.conf", "recovery.done"))
-                 if path_of(world, spec, path).text), "")  # fmt: skip
-    return config.parse_settings(path_of(world, spec, path).text or "")
 
 
 def _own_settings(world: World, spec: NodeSpec) -> dict[str, str]:
@@ -171,7 +159,7 @@ def follow_step(scene: Scene, params: SetupParams, spec: NodeSpec, upstream: Nod
         return pending_names(scene, params, world, spec)
 
     def actions(world: World) -> Sequence[Action]:
-        after = reload_command(world, spec) if is_reloadable(scene) else service.restart_command(world, spec)
+        after = reload(spec) if is_reloadable(scene) else service.restart_command(world, spec)
         return (*files(world), after)
 
     return Step(
@@ -181,6 +169,10 @@ def follow_step(scene: Scene, params: SetupParams, spec: NodeSpec, upstream: Nod
         why="The address and slot of its upstream stand in its own files"
         + (", and are read anew without a restart." if is_reloadable(scene) else "; this version only reads them at the start."),
     )  # fmt: skip
+
+
+def reload(spec: NodeSpec) -> Command:
+    return sql_at(spec, RELOAD)
 
 
 def is_reloadable(scene: Scene) -> bool:
@@ -215,7 +207,7 @@ def slots_on_step(scene: Scene, params: SetupParams, upstream: NodeSpec, followe
     return Step(
         key=f"slots.make#{upstream.name}.{'.'.join(spec.name for spec in followers)}", node=upstream.name,
         title=f"Make the replication slots of {whose} on {upstream.name}", done=done,
-        actions=lambda world: (sql_on(world, upstream, sql),),
+        actions=lambda _world: (sql_at(upstream, sql),),
         why="From now on it keeps the WAL that they will need there.",
     )  # fmt: skip
 
@@ -226,11 +218,7 @@ def drop_slots_step(scene: Scene, spec: NodeSpec) -> Step:
     words = ", ".join(postgres.literal(name) for name in kept)
     stale = f"left(slot_name::text, {len(OURS)}) = '{OURS}'" + (f" AND slot_name NOT IN ({words})" if kept else "")
     of = f"FROM pg_replication_slots WHERE {stale}"
-    sql = (
-        "DO $drop$ BEGIN FOR waited IN 1..100 LOOP"
-        f" EXIT WHEN NOT EXISTS (SELECT 1 {of} AND active); PERFORM pg_sleep(0.1); END LOOP; END $drop$;\n"
-        f"SELECT pg_drop_replication_slot(slot_name) {of} AND NOT active;\n"
-    )
+    sql = _drop_when_idle(of)
 
     def done(world: World) -> bool:
         server = postgres_of(world, spec)
@@ -239,9 +227,34 @@ def drop_slots_step(scene: Scene, spec: NodeSpec) -> Step:
     return Step(
         key=f"slots.drop#{spec.name}", node=spec.name, title=f"Drop the slots that nobody uses on {spec.name} any more", done=done,
         # planned while those who use them still do
-        actions=lambda world: (sql_on(world, spec, sql),) if scene.version.has_slots else (),
+        actions=lambda _world: (sql_at(spec, sql),) if scene.version.has_slots else (),
         why="A slot without its standby holds WAL until the disk is full.",
     )  # fmt: skip
+
+
+def drop_slot_step(scene: Scene, spec: NodeSpec, follower: NodeSpec) -> Step:
+    """One follower's slot on a node that it does not follow (any more)."""
+    name = scene.slot(follower)
+    of = f"FROM pg_replication_slots WHERE slot_name = {postgres.literal(name)}"
+
+    def done(world: World) -> bool:
+        server = postgres_of(world, spec)
+        return server is None or server.slot_named(name) is None
+
+    return Step(
+        key=f"slot.drop#{spec.name}.{follower.name}", node=spec.name, title=f"Drop the slot of {follower.name} on {spec.name}",
+        done=done, actions=lambda _world: (sql_at(spec, _drop_when_idle(of)),),
+        why="A slot without its standby holds WAL until the disk is full.",
+    )  # fmt: skip
+
+
+def _drop_when_idle(of: str) -> str:
+    """A sender may take a moment to notice that nobody listens any more."""
+    return (
+        "DO $drop$ BEGIN FOR waited IN 1..100 LOOP"
+        f" EXIT WHEN NOT EXISTS (SELECT 1 {of} AND active); PERFORM pg_sleep(0.1); END LOOP; END $drop$;\n"
+        f"SELECT pg_drop_replication_slot(slot_name) {of} AND NOT active;\n"
+    )
 
 
 # -- starting by itself --------------------------------------------------------------------------------------------------------
@@ -262,24 +275,27 @@ def autostart_step(spec: NodeSpec, on: bool) -> Step:
         return is_enabled and (path_of(world, spec, dropin).kind == "missing") is on
 
     def actions(world: World) -> Sequence[Action]:
-        unit = spec.service if world.facts(spec.name).is_systemd else ""
-        enables = "yes" if at_boot == "systemd" else "no"
-        if not start and not unit:
-            return ()
-        command = on_host("autostart.sh", "on" if on else "off", start, unit, enables, user="root")
-        return (as_permitted(world, spec, command),)
+        command = autostart_command(world, spec, on)
+        return (command,) if command else ()
 
     return Step(
         key=f"autostart.{'on' if on else 'off'}#{spec.name}", node=spec.name, done=done, actions=actions,
         title=f"PostgreSQL on {spec.name} {'starts by itself again' if on else 'does not start by itself meanwhile'}",
         # it is off by then
-        forecast=(lambda world: not done(world) or _has_autostart(world, spec)) if on else None,
+        forecast=(lambda world: autostart_command(world, spec, on) is not None) if on else None,
         why="As before." if on else "Nothing but this job starts it while its role changes.",
     )  # fmt: skip
 
 
-def _has_autostart(world: World, spec: NodeSpec) -> bool:
-    return LAYOUTS[spec.layout].at_boot == "debian" or bool(spec.service and world.facts(spec.name).is_systemd)
+def autostart_command(world: World, spec: NodeSpec, on: bool) -> Command | None:
+    """None where the layout has no way of its own."""
+    at_boot = LAYOUTS[spec.layout].at_boot
+    start = f"{spec.config_directory}/start.conf" if at_boot == "debian" else ""
+    unit = spec.service if world.facts(spec.name).is_systemd else ""
+    if not start and not unit:
+        return None
+    enables = "yes" if at_boot == "systemd" else "no"
+    return as_permitted(world, spec, on_host("autostart.sh", "on" if on else "off", start, unit, enables, user="root"))
 
 
 def wanted_link(spec: NodeSpec) -> str:
@@ -319,13 +335,20 @@ def stage_fence_step(scene: Scene, params: SetupParams, spec: NodeSpec, upstream
     def fence(world: World) -> WriteFile:
         return fence_file(scene, params, world, spec, upstream)
 
+    mark = role_mark(scene, spec)
+
     return Step(
         key=f"fence.stage#{spec.name}", node=spec.name, title=f"Lay ready what makes {spec.name} a standby of {upstream.name}",
-        done=lambda world: has_files(world, files(world), spec)
+        done=lambda world: has_files(world, (*files(world), mark), spec)
         and (has_file(world, fence(world), spec) or is_fenced(scene, params, world, spec)),
-        actions=lambda world: (*files(world), fence(world)),
+        actions=lambda world: (mark, *files(world), fence(world)),
         why="While it is stopped one rename is left: from then on any start of it is read-only.",
     )  # fmt: skip
+
+
+def role_mark(scene: Scene, spec: NodeSpec) -> WriteFile:
+    """On the node that steps down: afterwards nothing else tells who it was."""
+    return WriteFile(own_file(spec, "role-change"), f"{scene.brief.job}\n", spec.owner)
 
 
 def is_fenced(scene: Scene, params: SetupParams, world: World, spec: NodeSpec) -> bool:
@@ -350,8 +373,38 @@ def primary_settings_step(scene: Scene, params: SetupParams, key: str = "primary
 
     return Step(
         key=f"{key}#{spec.name}", node=spec.name, title=f"Write the managed blocks of {spec.name} as the primary's, and reload",
-        done=done, actions=lambda world: (*files(world), reload_command(world, spec)),
+        done=done, actions=lambda world: (*files(world), reload(spec)),
         why="It follows nobody any more; who must confirm its commits is said for its new role.",
+    )  # fmt: skip
+
+
+def checkpoint_step(spec: NodeSpec) -> Step:
+    """Its control file names the new timeline only then: pg_rewind, and whoever asks it, would believe in the old one."""
+
+    def done(world: World) -> bool:
+        server = postgres_of(world, spec)
+        return bool(server and server.control and server.role == "primary" and server.control.timeline == server.timeline)
+
+    return Step(
+        key=f"primary.checkpoint#{spec.name}", node=spec.name, title=f"Checkpoint on {spec.name}", done=done,
+        actions=lambda _world: (sql_at(spec, "CHECKPOINT;\n", 600),), within_seconds=600, forecast=lambda _world: True,
+        why="From then on its control file too says which timeline it is on, and who rejoins it finds the right one.",
+    )  # fmt: skip
+
+
+def hand_in_step(spec: NodeSpec) -> Step:
+    """The stop did not wait for the archiver, and a standby archives nothing."""
+    hold = own_file(spec, "hold")
+
+    def done(world: World) -> bool:
+        server = postgres_of(world, spec)
+        return path_of(world, spec, hold).kind == "missing" and bool(server and server.archive_ready_count == 0)
+
+    command = on_host("hand_in.sh", spec.data_directory, own_file(spec, "push"), hold, user=spec.owner, timeout_seconds=600.0)
+    return Step(
+        key=f"archive.hand_in#{spec.name}", node=spec.name, title=f"Hand in the WAL files that {spec.name} had not archived yet",
+        done=done, actions=lambda _world: (command,), forecast=lambda _world: True,
+        why="Its stop did not wait for that, and as a standby it archives nothing by itself.",
     )  # fmt: skip
 
 

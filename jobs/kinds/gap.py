@@ -34,11 +34,15 @@ STOP_SECONDS = 40.0
 
 @dataclass(frozen=True)
 class Pair:
-    """Who is stopped and who is promoted. autostart_on: what puts the old one's start at boot back, for a rollback."""
+    """Who is stopped and who is promoted. autostart_on: what puts the old one's start at boot back, for a rollback.
+
+    hold: a directory whose presence has the old one's archiver give up at once (`archive_push.sh`), so that the stop does not wait.
+    """
 
     old: NodeSpec
     new: NodeSpec
     autostart_on: Command | None = None
+    hold: str = ""
 
 
 def unfenced_path(job: str, spec: NodeSpec) -> str:
@@ -74,7 +78,7 @@ def old_part(scene: Scene, world: World, pair: Pair) -> Command:
     return on_host(
         "gap_old.sh", old.data_directory, old.bin_directory, old.owner, str(old.port),
         staged_fence(scene.brief.job, old), fence_in_place(scene, old), unfenced_path(scene.brief.job, old),
-        str(SILENCE_SECONDS), str(PATIENCE_SECONDS), pair.new.address, str(len(start.argv)), *start.argv, *by_itself,
+        str(SILENCE_SECONDS), str(PATIENCE_SECONDS), pair.new.address, pair.hold, str(len(start.argv)), *start.argv, *by_itself,
         user=start.user,
     )  # fmt: skip
 

@@ -31,6 +31,7 @@ OWN_FILES = (
     "authorized",
     "received",
     "role-change",
+    "hold",
 )
 COPY_SECONDS = 7 * 24 * 3600.0
 USUAL_HOMES = ("/var/lib/postgresql", "/var/lib/pgsql", "/opt/cocca-8/postgresql", "/opt/cocca-8")
@@ -263,6 +264,12 @@ def sql_on(world: World, spec: NodeSpec, sql: Text, mutates: bool = True) -> Com
     return postgres.psql(spec, sql, socket_directory=found.socket_directory if found else "", mutates=mutates)
 
 
+def sql_at(spec: NodeSpec, sql: Text, timeout_seconds: float = 60.0) -> Command:
+    """Like `sql_on`, for a server that may be stopped when this is planned, or when the job goes on after a break."""
+    words = (f"{spec.bin_directory}/psql", spec.data_directory, str(spec.port), spec.owner)
+    return on_host("psql_here.sh", *words, user=spec.owner, stdin=sql, timeout_seconds=timeout_seconds)
+
+
 def as_permitted(world: World, spec: NodeSpec, command: Command) -> Command:
     """Without root on the host, what root would do is tried as the owner (pg_ctlcluster, say, takes both)."""
     return command if command.user != "root" or world.facts(spec.name).can_become_root else command.as_user(spec.owner)
@@ -280,7 +287,6 @@ def request_of(brief: Brief, spec: NodeSpec, more_paths: Sequence[str] = ()) -> 
             f"{data}/{MARKER}",
             f"{data}/{REPLACEABLE}",
             f"{data}/recovery.conf",
-            f"{data}/recovery.done",
             f"{data}/standby.signal",
             f"{data}/pgpanel.fence-{brief.job}",
             f"{data}/pgpanel.unfenced-{brief.job}",

@@ -16,18 +16,25 @@ echo "$bytes" | grep -Eqx '[0-9]{1,10}' || refuse 'its size is missing'
 
 is_segment() { echo "$1" | grep -Eqx '[0-9A-F]{24}'; }
 
-is_of_a_dead_branch() { # the newest history here left this file's timeline at or before it
+where_branched() { # by the newest history here: behind the point where this file's timeline was left, or in its very segment
     newest=$(set +f; ls ../????????.history 2>/dev/null | sort | tail -n 1)
-    [ -n "$newest" ] || return 1
+    [ -n "$newest" ] || return
     timeline=$((0x$(echo "$name" | cut -c1-8)))
     left_at=$(awk -v t="$timeline" '$1 == t && $2 ~ "/" { print $2 }' "$newest" | tail -n 1)
-    [ -n "$left_at" ] || return 1
+    [ -n "$left_at" ] || return
     log=$((0x$(echo "$name" | cut -c9-16))) segment=$((0x$(echo "$name" | cut -c17-24)))
     switch_log=$((0x${left_at%/*})) switch_segment=$((0x${left_at#*/} / segment_bytes))
-    [ "$log" -gt "$switch_log" ] || { [ "$log" -eq "$switch_log" ] && [ "$segment" -ge "$switch_segment" ]; }
+    if [ "$log" -eq "$switch_log" ] && [ "$segment" -eq "$switch_segment" ]; then echo there
+    elif [ "$log" -gt "$switch_log" ] || { [ "$log" -eq "$switch_log" ] && [ "$segment" -gt "$switch_segment" ]; }; then echo beyond; fi
 }
 
-if is_segment "$name" && is_of_a_dead_branch; then refuse 'it lies beyond the point where this timeline was left'; fi
+if is_segment "$name"; then
+    case $(where_branched) in
+    beyond) refuse 'it lies beyond the point where this timeline was left' ;;
+    # the next timeline has this segment too, and goes on in it: nobody may replay the old one's, and it holds up nobody's archiver
+    there) cat >/dev/null; exit 0 ;;
+    esac
+fi
 
 set -- $(df -Pk . | tail -n 1)
 # five in a hundred stay free: a full disk would stop the standby itself

@@ -3,7 +3,8 @@
 # Between "stop" and "fence" it starts the primary again by itself when nobody speaks any more (the end of the input, or silence).
 # That start and the fence each begin with the rename of the same file, so only one of them can happen.
 # $1 data directory  $2 bin directory  $3 owner  $4 port  $5 the fence as it is staged  $6 as it works  $7 as it is taken back
-# $8 seconds of silence after the stop  $9 at other times  $10 the candidate's address  $11 how many words start the server
+# $8 seconds of silence after the stop  $9 at other times  $10 the candidate's address
+# $11 a directory that holds the archiver while it is there ("" = none)  $12 how many words start the server
 # then: those words, then the words that let it start by itself again
 set -u
 umask 077
@@ -11,8 +12,8 @@ trap '' HUP PIPE
 cd /
 data=$1 bin=$2 owner=$3 port=$4 staged=$5 fence=$6 unfenced=$7 silence=$8 patience=$9
 shift 9
-candidate=$1 count=$2
-shift 2
+candidate=$1 hold=$2 count=$3
+shift 3
 at=idle pid='' since='' shm='' socket='' was_told=no
 LAGGARD_SECONDS=2 STUBBORN_SECONDS=10 START_SECONDS=120 END_SECONDS=900
 
@@ -129,10 +130,38 @@ until_gone() { # seconds
     done
 }
 
+hold_archiver() { # from now on, and for some minutes
+    [ -n "$hold" ] || return 0
+    rmdir "$hold" 2>/dev/null
+    mkdir "$hold" 2>/dev/null
+}
+
+free_archiver() {
+    [ -z "$hold" ] || rmdir "$hold" 2>/dev/null
+}
+
+is_archiving() { # a file that was begun before
+    for line in /proc/[0-9]*/cmdline; do
+        read -r text 2>/dev/null <"$line"
+        case $text in *"${hold%/*}/push"*) return 0 ;; esac
+    done
+    return 1
+}
+
+until_archiver_rests() {
+    [ -n "$hold" ] || return 0
+    tries=0
+    while is_archiving && [ "$tries" -lt 200 ]; do
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+}
+
 stop() { # seconds
     if [ ! -e "$staged" ] || [ -e "$unfenced" ]; then answer 'refused nothing is staged'; return; fi
     if ! runs; then answer 'refused it is not the server that was seen'; return; fi
     at=stopped was_told=yes
+    hold_archiver
     if ! kill -INT "$pid"; then answer 'refused it cannot be signalled'; return; fi
     if ! until_gone "$1"; then answer 'stuck'; return; fi
     control
@@ -157,6 +186,7 @@ rescue() { # starts it as the primary that it was; $1 fenced: a fence that is in
         [ -e "$unfenced" ] || return 1
     fi
     at=unfenced
+    free_archiver
     sync "$unfenced" "$data" 2>/dev/null || sync
     [ "$was_told" = no ] || until_gone "$END_SECONDS" || return 1
     if ! server; then start "$@"; fi
@@ -191,6 +221,8 @@ while if [ "$at" = stopped ]; then hear "$silence"; else hear "$patience"; fi; d
     state) tell_state ;;
     still) answer yes ;;
     checkpoint)
+        hold_archiver
+        until_archiver_rests
         if why=$(server && sql CHECKPOINT 2>&1); then control; answer "checkpoint $lsn $timeline"; else answer "failed $why"; fi ;;
     stop\ *) stop "${said#stop }" ;;
     fence) put_fence ;;
@@ -203,5 +235,6 @@ while if [ "$at" = stopped ]; then hear "$silence"; else hear "$patience"; fi; d
     set +f
 done
 set +f
+[ "$at" != idle ] || free_archiver
 if [ "$at" = stopped ]; then rescue staged "$@" && by_itself "$@"; fi
 exit 0
