@@ -175,7 +175,7 @@ class Step:
     restarts: names what is restarted ("" = nothing).
     note: stdout of the last action is kept under this name in `World.notes`.
     why: one sentence for the plan page.
-    reads: nodes whose facts `done` looks at, besides `node`.
+    reads: nodes whose facts `done` looks at, besides `node`. sees_facts: False where it looks at `World.notes` alone.
     diagnosis: read-only commands whose answer tells why the step failed (the server's log, say); run only then, into the job's log.
     section: instead of actions: a critical section over several hosts.
     is_point_of_no_return: once it is done, a job that fails ends as `cleanup_pending`, and one that succeeds as `done`.
@@ -193,6 +193,7 @@ class Step:
     note: str = ""
     why: str = ""
     reads: tuple[str, ...] = ()
+    sees_facts: bool = True
     is_proof: bool = False
     diagnosis: tuple[Command, ...] = ()
     section: Section | None = None

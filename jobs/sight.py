@@ -17,11 +17,14 @@ OpenHost = Callable[[str], Host]
 
 MOST_AT_ONCE = 8
 KNOCK_SECONDS = 2.0
-AGAIN = frozenset({"host", "postgres", "sql", "paths"})
-"""Sections of a second look. Sizes are walked, databases asked for libraries and ports tried only once: no step waits for them."""
-
-
+AGAIN = frozenset({"postgres", "sql", "paths"})
+"""Sections of a second look. What a host is, its sizes, libraries and open ports are asked only once: no step waits for them."""
 KEPT = ("size_bytes", "wal_bytes", "libraries", "extensions")
+KEPT_OF_HOST = (
+    "hostname", "machine_id", "boot_id", "seen_from", "os_id", "os_version", "kernel", "architecture", "cpu_count", "memory_bytes",
+    "addresses", "selinux", "is_systemd", "systemd_removes_ipc", "glibc_version", "icu_version", "tools", "accounts", "mounts",
+    "reach", "identified",
+)  # fmt: skip
 
 
 class Hosts:
@@ -67,9 +70,13 @@ class Sight:
         """Something was changed somewhere: a command on one host may show on another."""
         self._stale = set(self.requests)
 
-    def look(self, nodes: Iterable[str], *, oldest_seconds: float | None = None) -> World:
-        """The world with fresh facts of `nodes`. oldest_seconds: also of those that nothing has touched, if seen longer ago."""
-        wanted = sorted({node for node in nodes if self._is_old(node, oldest_seconds)} & set(self.requests))
+    def look(self, nodes: Iterable[str], *, oldest_seconds: float | None = None, beside: Iterable[str] = ()) -> World:
+        """The world with fresh facts of `nodes`. oldest_seconds: also of those that nothing has touched, if seen longer ago.
+
+        beside: looked at in the same breath if they are stale, because the next steps will ask.
+        """
+        old = {node for node in nodes if self._is_old(node, oldest_seconds)}
+        wanted = sorted((old | (self._stale & set(beside))) & set(self.requests))
         hosts = [self.hosts[node] for node in wanted]
         if len(wanted) > 1:
             with ThreadPoolExecutor(min(len(wanted), MOST_AT_ONCE)) as pool:
@@ -110,4 +117,5 @@ def _with_kept(found: Facts, before: Facts) -> Facts:
         clusters.append(postgres if known is None else replace(postgres, **{name: getattr(known, name) for name in KEPT}))
     libraries = {one.bin_directory: one.libraries for one in before.installations}
     installations = tuple(replace(one, libraries=libraries.get(one.bin_directory, {})) for one in found.installations)
-    return replace(found, reach=before.reach, identified=before.identified, clusters=tuple(clusters), installations=installations)
+    kept = {name: getattr(before, name) for name in KEPT_OF_HOST}
+    return replace(found, **kept, clusters=tuple(clusters), installations=installations)

@@ -16,21 +16,25 @@ umask 077
 path=$1 mode=$2 owner=$3 bytes=$4
 target=$(readlink -f -- "$path") || { echo "$path: its directory does not exist" >&2; exit 1; }
 [ ! -d "$target" ] || { echo "$path is a directory" >&2; exit 1; }
-directory=$(dirname -- "$target")
+directory=${target%/*}
+[ -n "$directory" ] || directory=/
 [ -d "$directory" ] || { echo "$directory does not exist" >&2; exit 1; }
 [ -w "$directory" ] && [ -x "$directory" ] || { echo "$directory cannot be written" >&2; exit 77; }
 new=$(mktemp -- "$directory/.pgpanel.XXXXXXXXXX")
 trap 'rm -f -- "$new"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
-dd of="$new" bs=65536 conv=fsync 2>/dev/null || { echo "$directory: no room for $bytes bytes" >&2; exit 1; }
+cat >"$new" 2>/dev/null || { echo "$directory: no room for $bytes bytes" >&2; exit 1; }
 [ "$(wc -c <"$new")" -eq "$bytes" ] || { echo "the content did not arrive whole" >&2; exit 1; }
 chown -- "$owner" "$new" 2>/dev/null || { echo "cannot give it to $owner" >&2; exit 77; }
 chmod -- "$mode" "$new"
-as_it_is() { stat -c '%U:%G %a' -- "$1"; }
-if [ -f "$target" ] && [ "$(as_it_is "$target")" = "$(as_it_is "$new")" ] && cmp -s -- "$target" "$new"; then
-    echo same
-    exit
+if cmp -s -- "$target" "$new"; then
+    both=$(stat -c '%U:%G %a' -- "$target" "$new")
+    case $both in "${both#*"
+"}
+${both#*"
+"}") echo same; exit ;; esac
 fi
+sync -- "$new" || { echo "$directory: $bytes bytes could not be put on the disk" >&2; exit 1; }
 if command -v chcon >/dev/null && [ -e "$target" ]; then chcon --reference="$target" -- "$new" 2>/dev/null || :; fi
 existed=$([ ! -e "$target" ] || echo yes)
 mv -f -- "$new" "$target"

@@ -55,7 +55,7 @@ def _write(scene: Scene) -> Step:
     # a node that was away a moment ago is asked at once, not after the rest that `push` takes
     ask_again = script('rm -f -- "$@"', *(own_file(primary, f"down-{spec.name}") for spec in scene.followers), user=primary.owner)
     return Step(
-        key="proof.write", node=primary.name, title="Write something and finish a WAL file", note=WRITE, is_proof=True,
+        key="proof.write", node=primary.name, title="Write something and finish a WAL file", note=WRITE, sees_facts=False,
         done=lambda world: noted(world) is not None, actions=lambda world: (ask_again, sql_on(world, primary, sql)),
         why="An idle standby looks the same as a stuck one: only a write that arrives proves the way.",
     )  # fmt: skip
