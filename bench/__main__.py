@@ -1,4 +1,4 @@
-"""`make bench ARGS='[--only copy,link,plan,page,stream] [--megabytes 2048] [--runs 3]'`: a table, and bench/latest.json.
+"""`make bench ARGS='[--only copy,link,plan,page,stream,rejoin] [--megabytes 2048] [--runs 3]'`: a table, and bench/latest.json.
 
 Nothing here is asserted: numbers are for people, and for comparing with the raw tool in the same run.
 """
@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import copying, pages, planning, streaming
+from bench import copying, pages, planning, rejoin, streaming
 from bench.rows import LATEST, Row, table, write
 from bench.stage import Stage
 
@@ -19,6 +19,7 @@ BENCHES: dict[str, Callable[[Stage], Sequence[Row]]] = {
     "plan": planning.three_hosts,
     "page": pages.first_byte,
     "stream": streaming.line_to_client,
+    "rejoin": rejoin.by_method,
 }
 
 
@@ -30,7 +31,7 @@ def main() -> int:
     options = parser.parse_args()
     chosen = options.only.split(",")
     rows: list[Row] = []
-    with Stage.set(options.megabytes if {"copy", "link"} & set(chosen) else 64, options.runs) as stage:
+    with Stage.set(options.megabytes if {"copy", "link", "rejoin"} & set(chosen) else 64, options.runs) as stage:
         for name in chosen:
             print(f"— {name}", flush=True)
             rows += BENCHES[name](stage)
