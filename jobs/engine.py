@@ -63,7 +63,10 @@ def run_job(job_id: int, open_for: OpenFor = opener, is_stopping: Callable[[], b
             ending = _run(claim, open_for, is_stopping)
             if ending is None:
                 return Status.QUEUED if hand_over(claim) else None
-            claim.update(status=ending.status, outcome=ending.outcome, ending=ending.word, ended_at=timezone.now())
+            with transaction.atomic():
+                claim.update(status=ending.status, outcome=ending.outcome, ending=ending.word, ended_at=timezone.now())
+                if ending.status == Status.SUCCEEDED:
+                    settle(Job.objects.select_related("cluster").get(pk=job_id))
         except Superseded:
             logger.warning("job %s went to another worker: this one stops", job_id)
             return None
@@ -101,7 +104,9 @@ def _walk(  # noqa: PLR0911 (one return per ending reads best)
         sight = Sight(hosts, kind.requests(params, brief), job.notes)
         Walk(kind, params, brief, plan, sight=sight, actor=actor).go()
         remember(job, sight.world)
-        return Ending(Status.SUCCEEDED, "Done: " + job.title, "done" if _turns(job) else "")
+        job.refresh_from_db(fields=["report"])
+        done = _paragraphs("Done: " + job.title, job.report.get("outcome", ""))
+        return Ending(Status.SUCCEEDED, done, "done" if _turns(job) else "")
     except HandOver:
         log.write("note", "this worker was told to stop: the next one goes on from here")
         return None

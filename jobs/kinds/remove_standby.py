@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from jobs.kinds.following import existing_params, role_scene
 from jobs.kinds.keys import prepare_steps
 from jobs.kinds.line import Line
 from jobs.kinds.params import Reader, SetupParams
-from jobs.kinds.role_checks import absent_checks, prepared_check
+from jobs.kinds.role_checks import absent_checks, paste, prepared_check
 from jobs.kinds.scene import Scene, on_host, own_file, path_of, postgres_of, request_of, sql_at
 from jobs.kinds.standing import writers
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
@@ -63,7 +62,7 @@ class RemoveStandby:
         if any(check.level == "refused" for check in found):
             return found
         scene = self._scene(params, brief, world)
-        found += [prepared_check(scene, world, one) for one in scene.members]
+        found += [prepared_check(scene.primary, world, one) for one in scene.members]
         found += [check for one in scene.members if (check := checks.config_check(one, world))]
         found += [_followers(role_scene(scene.primary.name, brief, world), spec)]
         found += absent_checks(scene, brief, world, (spec.name,))
@@ -138,7 +137,7 @@ def _away(world: World, spec: NodeSpec) -> list[Check]:
     if not isinstance(facts, Unreachable):
         return []
     line = Line("host.reachable", spec.name, "The host answers")
-    stop = shlex.join(spec.stop_command.replace("{mode}", "fast").split())
+    stop = paste(spec.stop_command)
     return [line.warning(f"{facts.message}. It cannot be stopped now", f"stop PostgreSQL on {spec.name} if it comes back", stop)]
 
 

@@ -13,7 +13,7 @@ from jobs.kinds.keys import prepare_steps
 from jobs.kinds.line import Line
 from jobs.kinds.params import Reader
 from jobs.kinds.proof import proof_steps
-from jobs.kinds.role_checks import absent_checks, connection_check, prepared_check
+from jobs.kinds.role_checks import absent_checks, connection_check, paste, prepared_check
 from jobs.kinds.scene import Scene, on_host, own_file, postgres_of, request_of, upstream_of
 from jobs.kinds.standing import writers
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
@@ -72,7 +72,7 @@ class Repoint:
         if found[-1].level == "refused":
             return found
         scene = self._scene(params, brief, world)
-        found += [prepared_check(scene, world, one) for one in (spec, upstream)]
+        found += [prepared_check(scene.primary, world, one) for one in (spec, upstream)]
         found += [_chain(scene, spec, upstream), _history(scene, world, spec, upstream)]
         found += absent_checks(scene, brief, world, (spec.name, upstream.name))
         return [*found, *connection_check(scene, world, spec)]
@@ -113,9 +113,9 @@ def _roles(brief: Brief, world: World, spec: NodeSpec, upstream: NodeSpec) -> Ch
     if spec == primaries[0]:
         return line.refused("it is the primary", "switch over instead")
     if not is_answering(world, spec):
-        return line.refused("PostgreSQL does not run there", f"start it on {spec.name} first", spec.start_command)
+        return line.refused("PostgreSQL does not run there", f"start it on {spec.name} first", paste(spec.start_command))
     if not is_answering(world, upstream):
-        return line.refused(f"PostgreSQL on {upstream.name} does not run", "start it first", upstream.start_command)
+        return line.refused(f"PostgreSQL on {upstream.name} does not run", "start it first", paste(upstream.start_command))
     return line.ok(f"a {server.role}, timeline {server.timeline}")
 
 

@@ -12,7 +12,7 @@ from jobs.kinds.scene import Scene, postgres_of, upstream_of
 from jobs.kinds.settings import has_slots, number_of, value_of
 from jobs.kinds.standby import has_recovery_conf
 from jobs.recipe import Brief, Check, NodeSpec, World
-from remote import config, lsn
+from remote import config, layouts, lsn
 from remote.facts import Facts, Postgres, Transaction, Unreachable, WalSender
 
 LAG_BYTES = 64 * 1024**2
@@ -34,7 +34,7 @@ def candidate_check(brief: Brief, world: World, candidate: NodeSpec, old: NodeSp
         return line.refused(reason, f"rebuild {candidate.name} first")
     if server is None or not server.is_running or not server.answers_sql:
         why = (server.sql_error if server else "") or "PostgreSQL does not run there"
-        return line.refused(why, f"start it on {candidate.name}", candidate.start_command)
+        return line.refused(why, f"start it on {candidate.name}", paste(candidate.start_command))
     if server.role != "standby":
         return line.refused("it is a primary already", "choose a standby")
     if old is None:
@@ -46,7 +46,7 @@ def candidate_check(brief: Brief, world: World, candidate: NodeSpec, old: NodeSp
     return line.ok(f"PostgreSQL {server.version or server.major}, timeline {server.timeline}")
 
 
-def prepared_check(scene: Scene, world: World, spec: NodeSpec) -> Check:
+def prepared_check(primary: NodeSpec, world: World, spec: NodeSpec) -> Check:
     """Either direction needs what setup writes: the same lines on every node."""
     line = Line("node.set_up", spec.name, "pgpanel's lines are there")
     missing = [name for name in ("pg_hba.conf", "postgresql.conf") if not block_of(world, spec, name)]
@@ -54,8 +54,13 @@ def prepared_check(scene: Scene, world: World, spec: NodeSpec) -> Check:
         return line.ok("the managed blocks of pg_hba.conf and postgresql.conf")
     return line.refused(
         f"there is no managed block in {' and '.join(missing)}: nobody has prepared it for another role",
-        f"run “Set up replication” for {scene.primary.name} and its standbys first: it copies nothing that is there already",
+        f"run “Set up replication” for {primary.name} and its standbys first: it copies nothing that is there already",
     )
+
+
+def paste(command: str) -> str:
+    """A service command as a person types it."""
+    return shlex.join(layouts.words(command)) if command else ""
 
 
 # -- the candidate -------------------------------------------------------------------------------------------------------------
@@ -126,11 +131,11 @@ def _parameters(scene: Scene, world: World, old: NodeSpec, new: NodeSpec, _param
             here, there = number_of(chosen, name), number_of(server, name)
             if spec == old and here < there:
                 mend = f"on {new.name}, set {name} to {there} and restart it"
-                return line.refused(f"{name} is {here} here, {there} on {old.name}", mend, new.restart_command)
+                return line.refused(f"{name} is {here} here, {there} on {old.name}", mend, paste(new.restart_command))
             if spec != old and here > there:
                 return line.refused(
                     f"{name} is {here} here, {there} on {spec.name}, which could not follow it",
-                    f"on {spec.name}, set {name} to {here} and restart it", spec.restart_command,
+                    f"on {spec.name}, set {name} to {here} and restart it", paste(spec.restart_command),
                 )  # fmt: skip
     return line.ok(", ".join(scene.version.standby_at_least))
 
@@ -334,7 +339,9 @@ def sibling_checks(scene: Scene, world: World, old: NodeSpec) -> Iterator[Check]
             continue
         line = Line("sibling.follows", spec.name, "It can follow")
         if not server.is_running or not server.answers_sql:
-            yield line.refused("PostgreSQL does not run there", f"start it on {spec.name}, or remove it first", spec.start_command)
+            yield line.refused(
+                "PostgreSQL does not run there", f"start it on {spec.name}, or remove it first", paste(spec.start_command)
+            )
         elif server.timeline != primary.timeline:
             yield line.refused(
                 f"it is on timeline {server.timeline}, {old.name} on {primary.timeline}", f"repair {spec.name} first"

@@ -138,7 +138,7 @@ def checks_of(params: SwitchoverParams, brief: Brief, world: World) -> list[Chec
     if found[-1].level == "refused" or old is None:
         return found
     scene = role_scene(params.candidate, brief, world)
-    found += [prepared_check(scene, world, spec) for spec in scene.members]
+    found += [prepared_check(old, world, spec) for spec in scene.members]
     found += [check for spec in scene.members if (check := checks.config_check(spec, world))]
     if any(check.level == "refused" for check in found):
         return found

@@ -121,7 +121,7 @@ def outcome(case: dict[str, Any]) -> dict[str, Any]:
             name: value
             for name, value in (
                 ("key", planned.key), ("needed", planned.is_needed), ("destroys", planned.destroys), ("restarts", planned.restarts),
-                ("actions", [told(action) for action in step.actions(world)] if planned.is_needed else []),
+                ("actions", [told(action) for action in step.runs(world)] if planned.is_needed else []),
             )
             if value not in ("", [])
         }
