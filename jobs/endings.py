@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from jobs.engine import WORDS as SAID
 from jobs.models import Job
 
 Words = str | Promise
@@ -49,3 +50,9 @@ PLAIN = EndingWords("unknown", "", "")
 def ending_of(job: Job) -> EndingWords:
     """PLAIN where the job tells no ending of its own: then its status says all."""
     return ENDINGS.get(job.ending, PLAIN)
+
+
+def told(job: Job) -> str:
+    """The outcome without the sentence by which the engine says the ending that a page says anyway."""
+    first, _blank, rest = job.outcome.partition("\n\n")
+    return rest if job.ending in ENDINGS and first == SAID.get(job.ending) else job.outcome

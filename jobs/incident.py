@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from clusters.models import Quarantine
-from jobs.endings import EndingWords, ending_of
+from jobs.endings import EndingWords, ending_of, told
 from jobs.models import Job, JobStep
 from pgpanel.templatetags.show import seconds_shown
 
@@ -49,10 +49,14 @@ class Incident:
         return self.ending.tone if self.ending.word else str(self.job.status)
 
     @property
+    def told(self) -> str:
+        return told(self.job)
+
+    @property
     def gap(self) -> str:
         """How long nobody took writes."""
         gap_ms = self.report.get("gap_ms")
-        return "" if gap_ms is None else seconds_shown(float(gap_ms) / 1000)
+        return "" if gap_ms is None else ms_shown(float(gap_ms))
 
     @property
     def loss(self) -> str:
@@ -70,7 +74,7 @@ class Incident:
     @property
     def promotion(self) -> str:
         promotion_ms = self.report.get("promotion_ms")
-        return "" if promotion_ms is None else seconds_shown(float(promotion_ms) / 1000)
+        return "" if promotion_ms is None else ms_shown(float(promotion_ms))
 
     @property
     def timelines(self) -> str:
@@ -113,6 +117,11 @@ class Incident:
         if self.pending:
             lines += ["", _("Pending"), *(f"  – {one}" for one in self.pending)]
         return "\n".join(lines) + "\n"
+
+
+def ms_shown(milliseconds: float) -> str:
+    """113 ms, and seconds from one up: of a gap every millisecond tells."""
+    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else seconds_shown(milliseconds / 1000)
 
 
 def is_told(job: Job) -> bool:

@@ -66,12 +66,14 @@ class SwitchoverForm(CandidateForm):
     def _hook_fields(self, name: str) -> dict[str, forms.Field]:
         places = [(NEW, _("the new primary")), (OLD, _("the old primary")), *((node, node) for node in self.node_names)]
         return {
-            f"{name}_node": forms.ChoiceField(label=_("Runs on"), choices=places, required=False, initial=NEW),
+            f"{name}_node": forms.ChoiceField(
+                label=_("Runs on"), choices=places, required=False, initial=OLD if name.startswith("before") else NEW
+            ),
             f"{name}_command": forms.CharField(
                 label=_("Command"), required=False, max_length=500, widget=forms.TextInput(attrs={"spellcheck": "false"})
             ),
             f"{name}_seconds": forms.IntegerField(
-                label=_("Seconds it may take"), required=False, min_value=1, max_value=3600, initial=HOOK_SECONDS
+                label=_("Seconds"), required=False, min_value=1, max_value=3600, initial=HOOK_SECONDS
             ),
         }
 

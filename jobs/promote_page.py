@@ -269,6 +269,7 @@ def _page(
     made = plan_from_json(job.plan) if job else None
     best = next((one for one in choices if one.candidate.is_best), None)
     may_operate = may(person(request), "operator", cluster)
+    here = request.get_full_path() if request.method == "GET" else reverse("operations:promote", args=[cluster.name])
     context = {
         "cluster": cluster, "found": found, "tone": TONES[found.verdict.kind], "observers": observers(found.observations),
         "best": best,
@@ -280,7 +281,7 @@ def _page(
         "busy": Job.objects.filter(cluster=cluster, status__in=Job.ACTIVE).select_related("started_by").first(),
         "is_sure": _is_sure(found, choices) and may_operate and job is None,
         "is_waiting": found.is_asking or bool(job and job.status == Job.Status.PLANNING),
-        "primary_state": getattr(found.primary, "state", None), "here": request.get_full_path() if request.method == "GET" else reverse("operations:promote", args=[cluster.name]),
+        "primary_state": getattr(found.primary, "state", None), "here": here,
     }  # fmt: skip
     context |= _by_hand(best) if best else {}
     part = "#page" if request.headers.get("HX-Request") else ""

@@ -18,7 +18,7 @@ from accounts.models import User
 from clusters.models import Cluster
 from clusters.services import cluster_or_404, clusters_for, may
 from jobs import services
-from jobs.endings import ending_of
+from jobs.endings import EndingWords, ending_of, told
 from jobs.forms import FORMS, disks
 from jobs.incident import incident_of, is_told
 from jobs.job_form import JobForm
@@ -62,7 +62,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
     jobs = _jobs().filter(cluster__in=clusters_for(person(request)))
     if name := request.GET.get("cluster"):
         jobs = jobs.filter(cluster__name=name)
-    return render(request, "jobs/job_list.html", {"jobs": jobs[:JOBS_SHOWN], "cluster_name": name or ""})
+    return render(request, "jobs/job_list.html", {"jobs": _worded(jobs[:JOBS_SHOWN]), "cluster_name": name or ""})
 
 
 @require_GET
@@ -70,7 +70,9 @@ def jobs_of_cluster(request: HttpRequest, cluster_name: str) -> HttpResponse:
     """The last jobs of a cluster, for its page to pull in."""
     cluster = cluster_or_404(person(request), cluster_name)
     jobs = _jobs().filter(cluster=cluster).exclude(status__in=(Job.Status.WITHDRAWN, Job.Status.REFUSED))[:8]
-    return render(request, "jobs/job_list.html#rows", {"jobs": jobs, "cluster": cluster, "is_part": True} | proven_of(cluster))
+    return render(
+        request, "jobs/job_list.html#rows", {"jobs": _worded(jobs), "cluster": cluster, "is_part": True} | proven_of(cluster)
+    )
 
 
 @require_GET
@@ -84,6 +86,11 @@ def kept(request: HttpRequest, cluster_name: str, node_name: str) -> HttpRespons
     """A node's old data directory, if a rebuild has put one aside, for the node's page to pull in."""
     cluster = cluster_or_404(person(request), cluster_name)
     return render(request, "jobs/kept.html", {"kept": next((one for one in kept_in(cluster) if one.node == node_name), None)})
+
+
+def _worded(jobs: QuerySet[Job]) -> list[tuple[Job, EndingWords]]:
+    """Each with how it ended: a job that failed behind the promotion has not failed to promote."""
+    return [(job, ending_of(job)) for job in jobs]
 
 
 def _jobs() -> QuerySet[Job]:
@@ -214,7 +221,7 @@ def job_detail(request: HttpRequest, job_id: int) -> HttpResponse:
     part = request.GET.get("part", "") if request.headers.get("HX-Request") else ""
     context: dict[str, Any] = {
         "job": job, "steps": step_rows(job), "may_operate": may(person(request), "operator", job.cluster),
-        "is_wizard": job.kind == "setup", "ending": ending_of(job), "is_told": is_told(job), "words": words_of(job),
+        "is_wizard": job.kind == "setup", "ending": ending_of(job), "told": told(job), "is_told": is_told(job),
         "other_keys": _other_keys(job),
     }  # fmt: skip
     if part in ("steps", "state", "wizard"):

@@ -249,3 +249,48 @@ def line(of: Any, text: str, publish: bool = True) -> int:
     if publish:
         live.publish(f"job:{of.pk}", "line", line_data(row), row.seq)
     return int(row.seq)
+
+
+def switched(of: Any, ending: str = "done", by: Any = None) -> Any:
+    """A switchover that has ended, as its page and its incident page tell it."""
+    from jobs.engine import WORDS
+    from jobs.models import Job, JobStep
+
+    began = timezone.now() - timedelta(days=12 if ending == "done" else 0, seconds=4)
+    steps = (
+        ("fence.stage#pg1", "pg1", "Stage the standby configuration of pg1"), ("gap", "pg1", "Stop pg1, promote pg2"),
+        ("old.start#pg1", "pg1", "Start pg1 as a standby of pg2"), ("proof#pg1", "pg1", "Prove: a write on pg2 is replayed on pg1"),
+    )  # fmt: skip
+    done = {"done": 4, "rolled_back": 1, "cleanup_pending": 2, "unknown": 1}[ending]
+    timeline = [
+        {"at": (began + timedelta(seconds=1, milliseconds=at)).isoformat(), "node": node, "what": what}
+        for at, node, what in ((0, "pg1", "told to stop"), (61, "pg1", "stopped: shut down, no process is left"),
+                               (64, "pg2", "has everything, replayed past 7/4A8F2160"), (66, "pg2", "told to promote"),
+                               (113, "pg2", "takes writes on timeline 8"))
+    ]  # fmt: skip
+    outcomes = {
+        "rolled_back": "pg2 had not received everything within 10 s.",
+        "cleanup_pending": "Step 3 of 4, “Start pg1 as a standby of pg2” on pg1, failed:\nno route to host",
+        "unknown": "The line to pg2 was lost after it was told to promote.",
+    }  # fmt: skip
+    outcome = f"{WORDS[ending]}\n\n{outcomes[ending]}" if ending in outcomes else "Done: Switch over to pg2"
+    found = Job.objects.create(
+        cluster=of, kind="switchover", title="Switch over to pg2", params={"candidate": "pg2", "before": [], "after": []},
+        status="succeeded" if ending == "done" else "failed", ending=ending, outcome=outcome, planned_by=by, started_by=by,
+        started_from="10.1.2.3", plan_hash="9f3c1a" * 10,
+        plan={"identities": {"pg1": {"role": "primary"}, "pg2": {"role": "standby"}}},
+        planned_at=began, queued_at=began, started_at=began, ended_at=began + timedelta(seconds=3.4),
+        report={"gap_ms": 113.4, "timeline_before": 7, "timeline_after": 8, "timeline": timeline,
+                "loss": {"sentence": "Nothing: pg2 had everything before it took over."}},
+    )  # fmt: skip
+    Job.objects.filter(pk=found.pk).update(created_at=began - timedelta(seconds=21))
+    for position, (key, node, title) in enumerate(steps):
+        is_done, is_next = position < done, position == done
+        JobStep.objects.create(
+            job=found, position=position, key=key, node=node, title=title,
+            status="done" if is_done else "failed" if is_next else "todo",
+            started_at=began + timedelta(seconds=position * 0.8) if is_done or is_next else None,
+            ended_at=began + timedelta(seconds=position * 0.8 + (0.001 if position == 3 else 0.6)) if is_done or is_next else None,
+            error="no route to host" if is_next else "",
+        )  # fmt: skip
+    return found
