@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -7,10 +9,18 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         from clusters.offers import register  # noqa: PLC0415 (models are not loaded before)
-        from clusters.signals import job_finished  # noqa: PLC0415
+        from clusters.signals import job_finished, quarantined_node_seen  # noqa: PLC0415
         from jobs import kept, offers, stream  # noqa: PLC0415
         from pgpanel import live  # noqa: PLC0415
 
         live.register("job", stream.may_hear, stream.replay)
         register(offers.offers)
         job_finished.connect(kept.note_kept, dispatch_uid="jobs-note-kept")
+        quarantined_node_seen.connect(_fence, dispatch_uid="jobs-fence")
+
+
+def _fence(node_id: int, **_more: Any) -> None:
+    from jobs import tasks, zombies  # noqa: PLC0415 (models are not loaded before)
+
+    if zombies.is_wanted(node_id):
+        tasks.enqueue_fence(node_id)

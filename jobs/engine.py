@@ -14,10 +14,11 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from django.db import transaction
 from django.utils import timezone
 
 from jobs.act import Actor, CancelAsked, HandOver
-from jobs.brief import brief_of, job_name
+from jobs.brief import brief_of, job_name, settle
 from jobs.claim import Claim, Superseded, claim_job, hand_over, kept_alive
 from jobs.ended import tell_end, tell_status
 from jobs.kinds import KINDS
@@ -44,6 +45,11 @@ class Ending:
     status: str
     outcome: str
     word: str = ""
+
+
+def lock_key(job: Job) -> str:
+    """A fence must not wait for the command of another job: it has a lock of its own on the hosts (docs/decisions/0009)."""
+    return f"{job.cluster.uuid}.fence" if job.kind == "fence" else str(job.cluster.uuid)
 
 
 def worker_name() -> str:
@@ -78,7 +84,7 @@ def _run(claim: Claim, open_for: OpenFor, is_stopping: Callable[[], bool]) -> En
     """How it ended; None: to be handed over."""
     job = Job.objects.select_related("cluster").get(pk=claim.job_id)
     log = JobLog(claim)
-    hosts = Hosts(open_for(job, Lock(str(job.cluster.uuid), claim.epoch)))
+    hosts = Hosts(open_for(job, Lock(lock_key(job), claim.epoch)))
     try:
         ending = _walk(job, claim, log, hosts, is_stopping)
         if ending:

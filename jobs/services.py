@@ -12,10 +12,12 @@ from kombu.exceptions import OperationalError
 
 from accounts.models import User
 from clusters.models import Cluster
-from jobs import planning, tasks
+from clusters.observing import primary_of
+from jobs import planning, superseding, tasks
 from jobs.ended import tell_end, tell_status
 from jobs.kinds import KINDS
 from jobs.models import Job, JobStep
+from jobs.recipe import Kind
 
 Status = Job.Status
 
@@ -67,6 +69,7 @@ def job_plan(
 ) -> Job:
     """A job that is being planned. `ParamsError` names the field that is wrong. plan_now: in this process, not by a worker."""
     kind = KINDS[kind_name]
+    params = {**params, **_bound(cluster, kind, params)}
     title = kind.title(kind.params(params))
     with transaction.atomic():
         Job.objects.filter(cluster=cluster, kind=kind_name, planned_by=by, status=Status.PLANNED).update(status=Status.WITHDRAWN)
@@ -82,8 +85,19 @@ def job_plan(
     return job
 
 
-def job_start(job: Job, plan_hash: str, by: User | None, started_from: str) -> Job:
-    """planned → queued, if the plan is the one that was read (`plan_hash`) and no other job is active on the cluster."""
+def _bound(cluster: Cluster, kind: Kind, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Who is the primary now, for a kind after which it is another: the job must mean the same one when it goes on later."""
+    if not getattr(kind, "binds_primary", False) or params.get("primary"):
+        return {}
+    primary = primary_of(list(cluster.nodes.select_related("state")))
+    return {"primary": primary.name} if primary is not None and primary.name != params.get("candidate") else {}
+
+
+def job_start(job: Job, plan_hash: str, by: User | None, started_from: str, *, supersede: bool = False) -> Job:
+    """planned → queued, if the plan is the one that was read (`plan_hash`) and no other job is active on the cluster.
+
+    supersede: an active job is asked to end, and this one begins when it has, or after `superseding.PATIENCE_SECONDS`.
+    """
     now = timezone.now()
     try:
         with transaction.atomic():
@@ -91,6 +105,8 @@ def job_start(job: Job, plan_hash: str, by: User | None, started_from: str) -> J
                 status=Status.QUEUED, queued_at=now, enqueued_at=None, started_by=by, started_from=started_from[:60]
             )
     except IntegrityError:
+        if supersede and job.kind in tasks.URGENT:
+            return _superseding(job, by, started_from)
         raise ClusterBusy(_active(job)) from None
     job.refresh_from_db()
     if not started and job.status == Status.PLANNED:
@@ -100,6 +116,18 @@ def job_start(job: Job, plan_hash: str, by: User | None, started_from: str) -> J
             _("Job %(id)s is %(status)s: there is no plan to start.") % {"id": job.pk, "status": job.get_status_display()}
         )
     return _queued(job)
+
+
+def _superseding(job: Job, by: User | None, started_from: str) -> Job:
+    Job.objects.filter(pk=job.pk, status=Status.PLANNED).update(started_by=by, started_from=started_from[:60])
+    job.refresh_from_db()
+    superseding.wait_for(job, _active(job))
+    begun = superseding.ready(job.cluster_id)  # a queued one that nobody had taken yet is gone at once
+    job.refresh_from_db()
+    if job.pk in begun:
+        return _queued(job)
+    tell_status(job.pk, job.status)
+    return job
 
 
 def job_resume(job: Job, by: User | None, started_from: str = "") -> Job:
@@ -146,7 +174,8 @@ def job_withdraw(job: Job) -> Job:
 
 
 def _active(job: Job) -> Job:
-    return Job.objects.select_related("cluster", "started_by").get(cluster=job.cluster_id, status__in=Job.ACTIVE)
+    beside = Job.objects.exclude(kind="fence") if job.kind != "fence" else Job.objects.filter(kind="fence")
+    return beside.select_related("cluster", "started_by").get(cluster=job.cluster_id, status__in=Job.ACTIVE)
 
 
 def _queued(job: Job) -> Job:

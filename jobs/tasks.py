@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import mmap
+import threading
 from typing import Any
 
 from celery import Task, shared_task
 from celery.signals import worker_shutting_down
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
-from jobs import claim, engine, planning
+from jobs import claim, engine, planning, superseding, zombies
 from jobs.ended import tell_end
 from jobs.models import Job
 
 AWAY_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0, "socket_connect_timeout": 2}
 """A person waits for the answer: a broker that is away is said at once, not after retries. The sweep repeats what was not taken."""
 
+EMERGENCY = "emergency"
+URGENT = ("fence", "promote")
+"""Kinds that go to a queue of their own, from which one worker takes nothing else: a long copy elsewhere holds up neither."""
+
+logger = logging.getLogger(__name__)
 _stopping = mmap.mmap(-1, 1)
 """One byte that a worker's main process shares with the children that it forks: set when it is told to stop (SIGTERM)."""
 
@@ -39,6 +47,14 @@ def run_job(job_id: int) -> None:
 
 
 @shared_task
+def fence_quarantined(node_id: int) -> None:
+    """A node under quarantine was seen writable: planned and run here and now, whatever else runs on its cluster."""
+    job_id = zombies.fence_job(node_id)
+    if job_id is not None:
+        run_job(job_id)
+
+
+@shared_task
 def sweep_lost_jobs() -> None:
     """Every two seconds: what fell silent goes to the next worker; what the broker forgot is given to it again."""
     for job_id in claim.take_from_the_silent():
@@ -47,11 +63,14 @@ def sweep_lost_jobs() -> None:
         enqueue(job_id)
     for job_id in planning.forgotten():
         enqueue_planning(job_id)
+    for job_id in superseding.ready():
+        enqueue(job_id)
 
 
 def enqueue(job_id: int) -> None:
     """Raises kombu's OperationalError when the broker is away."""
-    _send(run_job, job_id)
+    kind = Job.objects.values_list("kind", flat=True).get(pk=job_id)
+    _send(run_job, job_id, EMERGENCY if kind in URGENT else None)
     Job.objects.filter(pk=job_id, status=Job.Status.QUEUED).update(enqueued_at=timezone.now())
 
 
@@ -59,6 +78,16 @@ def enqueue_planning(job_id: int) -> None:
     _send(plan_job, job_id)
 
 
-def _send(task: Task[Any, Any], job_id: int) -> None:
+def enqueue_fence(node_id: int) -> None:
+    """Now. Without a broker in a thread of this process: a second primary does not wait for Redis."""
+    try:
+        _send(fence_quarantined, node_id, EMERGENCY)
+    except (OperationalError, OSError):
+        logger.exception("Redis is away: the fence of node %s runs in this process", node_id)
+        threading.Thread(target=fence_quarantined, args=(node_id,), name=f"fence of node {node_id}", daemon=True).start()
+
+
+def _send(task: Task[Any, Any], item_id: int, queue: str | None = None) -> None:
     with task.app.connection_for_write(transport_options=AWAY_AT_ONCE) as connection:
-        task.apply_async((job_id,), connection=connection, retry=False)  # type: ignore[call-arg]
+        options: dict[str, Any] = {"queue": queue} if queue else {}
+        task.apply_async((item_id,), connection=connection, retry=False, **options)  # type: ignore[call-arg]

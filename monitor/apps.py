@@ -9,11 +9,12 @@ class MonitorConfig(AppConfig):
     verbose_name = "What we see"
 
     def ready(self) -> None:
-        from clusters.models import Cluster, Credential, Node  # noqa: PLC0415
+        from clusters.models import Cluster, Credential, Node, Quarantine  # noqa: PLC0415
         from clusters.signals import job_finished  # noqa: PLC0415
         from monitor import stream  # noqa: PLC0415
 
         stream.register()
+        post_save.connect(_quarantine_changed, sender=Quarantine, dispatch_uid="monitor-saved-Quarantine")
         for model in (Cluster, Credential, Node):
             post_save.connect(_cluster_changed, sender=model, dispatch_uid=f"monitor-saved-{model.__name__}")
         post_delete.connect(_cluster_changed, sender=Node, dispatch_uid="monitor-deleted-Node")
@@ -27,6 +28,12 @@ def _cluster_changed(sender: Any, instance: Any, created: bool = False, **_more:
     cluster_id = instance.pk if sender is Cluster else instance.cluster_id
     if cluster_id is not None and not (sender is Cluster and created):
         note_change(cluster_id)
+
+
+def _quarantine_changed(sender: Any, instance: Any, **_more: Any) -> None:  # noqa: ARG001
+    from monitor.leases import note_change  # noqa: PLC0415
+
+    note_change(instance.node.cluster_id)
 
 
 def _job_finished(sender: Any, cluster_id: int | None = None, **_more: Any) -> None:  # noqa: ARG001

@@ -31,6 +31,8 @@ LINE_RETRY_SECONDS = (0.0, 1.0, 2.0, 5.0)
 NO_ROLE_RETRY_SECONDS = (15.0, 15.0, 60.0, 600.0)
 """A refused login stands in the server's log: it is repeated ever more seldom. A job that ends makes it try again at once."""
 SSH_RETRY_SECONDS = (SSH_SECONDS, 5.0, 10.0, 20.0, 30.0)
+ZOMBIE_RETRY_SECONDS = (1.0,)
+"""A node under quarantine that comes back is to be stopped within one poll: it is asked at every one."""
 SSH_THREADS = 8
 IDLE_SECONDS = 0.5
 
@@ -73,7 +75,9 @@ class NodeWatch:
             self._line_failures, self._ssh_failures, self._ssh_due_at = 0, 0, 0.0
             self.is_seen_by_ssh = False
             return
-        waits = NO_ROLE_RETRY_SECONDS if answer.cause == "no-role" else LINE_RETRY_SECONDS
+        waits: tuple[float, ...] = NO_ROLE_RETRY_SECONDS if answer.cause == "no-role" else LINE_RETRY_SECONDS
+        if self.target.is_quarantined and answer.cause != "no-role":
+            waits = ZOMBIE_RETRY_SECONDS
         self._line_due_at = now + waits[min(self._line_failures, len(waits) - 1)]
         self._line_failures += 1
 
@@ -85,7 +89,8 @@ class NodeWatch:
         self.is_on_ssh = False
         self.is_seen_by_ssh = isinstance(answer, Sight)
         self._ssh_failures = 0 if isinstance(answer, Sight) else self._ssh_failures + 1
-        self._ssh_due_at = now + SSH_RETRY_SECONDS[min(self._ssh_failures, len(SSH_RETRY_SECONDS) - 1)]
+        waits = ZOMBIE_RETRY_SECONDS if self.target.is_quarantined else SSH_RETRY_SECONDS
+        self._ssh_due_at = now + waits[min(self._ssh_failures, len(waits) - 1)]
 
 
 class ClusterWatch:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from clusters.credentials import secret_of
-from clusters.models import Cluster, Credential, Node
+from clusters.models import Cluster, Credential, Node, Quarantine
 from clusters.secrets import EncryptionKeyLost
 from clusters.services import access_of, paths_of
 from monitor.models import Lease
@@ -106,20 +106,22 @@ def _role(credential: Credential | None) -> tuple[str, Secret | None]:
 def _node_targets(nodes: Iterable[Node], role: str, password: Secret | None) -> tuple[NodeTarget, ...]:
     """A node whose layout cannot be read is left out, and the others are watched."""
     found = []
-    for node in nodes:
+    members = list(nodes)
+    quarantined = set(Quarantine.objects.filter(node__in=members, lifted_at=None).values_list("node_id", flat=True))
+    for node in members:
         try:
-            found.append(_target(node, role, password))
+            found.append(_target(node, role, password, quarantined))
         except KeyError:
             logger.exception("%s is not watched: what is kept of its layout cannot be read", node.name)
     return tuple(found)
 
 
-def _target(node: Node, role: str, password: Secret | None) -> NodeTarget:
+def _target(node: Node, role: str, password: Secret | None, quarantined: Collection[int]) -> NodeTarget:
     paths = paths_of(node)
     return NodeTarget(
         node_id=node.pk, name=node.name, server=Server(node.node_address, node.postgres_port, role, password),
         access=_access(node), ssh_host=node.ssh_host, data_directory=paths.data_directory, bin_directory=paths.bin_directory,
-        owner=paths.owner, major=node.postgres_major,
+        owner=paths.owner, major=node.postgres_major, is_quarantined=node.pk in quarantined,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from django.db import DatabaseError, close_old_connections, connection
 
-from monitor import books, leases, stream
+from monitor import books, leases, stream, zombies
 from monitor.watch import ClusterReport, ClusterTarget
 from pgpanel import live
 
@@ -120,6 +120,7 @@ class Ledger:
         except DatabaseError:
             self._reports.extendleft(reversed(reports))
             raise
+        zombies.watch(reports)
         for report in reports:
             if self._links.get(report.cluster_id) != report.links:
                 self._links[report.cluster_id] = report.links

@@ -31,6 +31,7 @@ class NodeTarget:
     bin_directory: str
     owner: str
     major: str
+    is_quarantined: bool = False
 
 
 @dataclass

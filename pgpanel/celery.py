@@ -1,4 +1,6 @@
-"""The Celery application. Queues: `jobs` (long, change hosts), `plans` (read hosts for a person who waits), `observe`, `notify`."""
+"""The Celery application. Queues: `jobs` (long, change hosts), `emergency` (promote, fence: one worker takes nothing else), `plans`
+(read hosts for a person who waits), `observe`, `notify`.
+"""
 
 import os
 from typing import Any

@@ -37,7 +37,9 @@ def processes(bind: str, port: int, var: Path, redis_port: int | None) -> list[P
     panel = [
         Process("web", f"{BIN}/python -m uvicorn pgpanel.asgi:application --host {bind} --port {port} --no-access-log"
                        " --timeout-graceful-shutdown 2 --log-level warning"),
-        worker("jobs", "prefork", 1, copies=2),
+        worker("jobs,emergency", "prefork", 1, copies=2),
+        # kept free for a promotion or a fence, whatever the others are busy with
+        worker("emergency", "threads", 3),
         worker("plans,notify", "threads", 4),
         worker("observe", "threads", 4),
         Process("beat", f"{BIN}/python -m celery -A pgpanel beat -l warning -s {var}/beat-schedule --pidfile="),

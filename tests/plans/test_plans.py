@@ -34,7 +34,9 @@ HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHost"
 
 @cache
 def script_names() -> dict[str, str]:
-    return {path.read_text(): path.name for path in SCRIPTS.glob("*.sh")}
+    found = {path.read_text(): path.name for path in SCRIPTS.glob("*.sh")}
+    parts = ("fence_place.sh", "stop_for_good.sh")
+    return found | {"".join((SCRIPTS / name).read_text() for name in parts): " + ".join(parts)}
 
 
 def facts_named(name: str, changes: dict[str, Any]) -> Facts:
@@ -64,12 +66,14 @@ def situation(case: dict[str, Any]) -> tuple[Brief, World]:
     secrets = {
         f"{purpose}_password": Secret(f"{purpose} password", f"secret-{purpose}") for purpose in ("replication", "monitoring")
     }
+    if case["kind"] == "rotate_password":
+        secrets |= {f"{one}.next_password": Secret(f"next {one} password", f"next-{one}") for one in ("replication", "monitoring")}
     for name in facts:
         secrets[f"archive_key:{name}"] = Secret(f"key of {name}", f"private-{name}")
         secrets[f"archive_public_key:{name}"] = Secret("public key", f"ssh-ed25519 AAAAkey{name} comment")
     nodes = {name: spec_of(name, case, seen, major) for name, seen in facts.items()}
     away = {name: Unreachable("timeout", f"{name} does not answer", f"start {name}") for name in case.get("away", [])}
-    brief = Brief("job-7", "shop", case.get("cluster_identifier", ""), nodes, secrets, memory=memory_of(case))
+    brief = Brief("job-7", "shop", case.get("cluster_identifier", ""), nodes, secrets, case.get("quarantined", {}), memory_of(case))
     return brief, World(facts | away)
 
 

@@ -22,7 +22,7 @@ def config(*options: str, **environment: str) -> subprocess.CompletedProcess[str
 def test_the_panel_is_web_workers_beat_redis_and_postgres():
     done = config(**SECRETS)
     assert done.returncode == 0, done.stderr
-    for service in ("web", "worker-jobs", "worker-plans", "worker-observe", "beat", "redis", "postgres"):
+    for service in ("web", "worker-jobs", "worker-emergency", "worker-plans", "worker-observe", "beat", "redis", "postgres"):
         assert f"  {service}:\n" in done.stdout
 
 

@@ -1,5 +1,5 @@
 # Stop this PostgreSQL for good: as its service does it, then at once, then by KILL; it ends well only when no process of it is left.
-# $1 data directory  $2 seconds for its service's own stop  then: that command
+# $1 data directory  $2 seconds for its service's own stop (0 = it is not asked)  then: that command
 set -u
 data=$(cd -P -- "$1" && pwd -P) || exit 1
 patience=$2
@@ -32,9 +32,11 @@ case $found' ' in
 *" $postmaster "*)
     limit="timeout $patience"
     command -v timeout >/dev/null || limit=
-    # shellcheck disable=SC2086
-    $limit "$@" </dev/null || echo "its service did not stop it within $patience s" >&2
-    gone_within 10 && { echo 'stopped by its service'; exit 0; }
+    if [ "$patience" -gt 0 ]; then
+        # shellcheck disable=SC2086
+        $limit "$@" </dev/null || echo "its service did not stop it within $patience s" >&2
+        gone_within 10 && { echo 'stopped by its service'; exit 0; }
+    fi
     kill -INT "$postmaster" 2>/dev/null
     gone_within 20 && { echo 'stopped fast'; exit 0; }
     kill -QUIT "$postmaster" 2>/dev/null
