@@ -192,7 +192,7 @@ look_installations() {
         [ -x "$directory/postgres" ] && [ ! -d "$directory/postgres" ] || continue
         present=
         for tool in initdb pg_ctl psql pg_controldata pg_basebackup pg_rewind pg_verifybackup pg_archivecleanup pg_isready pg_waldump pg_xlogdump \
-            pg_receivewal pg_receivexlog pg_checksums pg_verify_checksums pg_resetwal pg_resetxlog pg_combinebackup pg_dump; do
+            pg_receivewal pg_receivexlog pg_checksums pg_verify_checksums pg_combinebackup pg_dump; do
             [ -x "$directory/$tool" ] && present="$present $tool"
         done
         installations=$installations$directory$NL

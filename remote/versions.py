@@ -58,7 +58,6 @@ class BaseBackup:
 class Tools:
     """Names of programs in the bin directory; "" where the version has none."""
 
-    reset_wal: str = "pg_resetwal"
     wal_dump: str = "pg_waldump"
     receive_wal: str = "pg_receivewal"
     checksums: str = "pg_checksums"
@@ -311,7 +310,7 @@ _PATCHES: tuple[tuple[str, dict[str, Any]], ...] = (
             "conninfo_keys-": "tcp_user_timeout gssencmode"}),
     ("10", {"rewind_by_grants": False, "tools": {"checksums": ""}, "base_backup": {"creates_slot": False}, "receiver_has_sender": False}),
     ("9.6", {"functions": _XLOG_FUNCTIONS, "wal_directory_name": "pg_xlog", "commit_directory_name": "pg_clog",
-             "tools": {"reset_wal": "pg_resetxlog", "wal_dump": "pg_xlogdump", "receive_wal": "pg_receivexlog"},
+             "tools": {"wal_dump": "pg_xlogdump", "receive_wal": "pg_receivexlog"},
              "base_backup": {"has_temporary_slot": False, "wal_directory_option": "--xlogdir",
                              "wal_method_option": "--xlog-method"},
              "stat_replication_lsn": "{}_location", "has_replication_lag": False, "has_temporary_slots": False,

@@ -69,7 +69,7 @@ def test_settings_are_those_that_a_real_server_lists(major: str) -> None:
 def test_tools_are_those_that_a_real_build_has(major: str) -> None:
     real = set(recorded(major, "tools").split())
     tools = versions.of(major).tools
-    for tool in (tools.reset_wal, tools.base_backup, tools.archive_cleanup):
+    for tool in (tools.base_backup, tools.archive_cleanup):
         assert tool in real
     assert ("pg_rewind" in real) == bool(tools.rewind)
     assert "pg_verifybackup" not in real
@@ -224,7 +224,7 @@ def test_pg_basebackup_knows_an_option_from_its_first_major_on(option: str, firs
 @pytest.mark.parametrize(
     ("tool", "since", "name_before"),
     [
-        ("reset_wal", "10", "pg_resetxlog"), ("receive_wal", "10", "pg_receivexlog"), ("verify_backup", "13", ""),
+        ("receive_wal", "10", "pg_receivexlog"), ("verify_backup", "13", ""),
         ("rewind", "9.5", ""),
         ("combine_backup", "17", ""), ("base_backup", "9.1", ""),
     ],
