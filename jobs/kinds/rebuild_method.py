@@ -93,13 +93,15 @@ def _why_no_way_back(here: Ground, there: Ground, server: Postgres, scene: Scene
     fork = lsn.left_at(there.switches, own)
     if fork is None:
         return f"the history of {scene.primary.name} never was on timeline {own}"
-    segments = {found.segment for name in here.wal if (found := lsn.parse_wal_file_name(name, scene.segment_bytes))}
-    if not segments:
+    found = [lsn.parse_wal_file_name(name, scene.segment_bytes) for name in (*here.wal, *there.wal)]
+    segments = {file.segment for file in found if file and file.timeline <= own}
+    if not here.wal:
         return ""  # not told: pg_rewind itself will say
-    last = min(fork, server.control.redo_lsn or fork) // scene.segment_bytes
+    redo = server.control.redo_lsn
+    last = (redo if 0 < redo < fork else fork - 1) // scene.segment_bytes
     if last not in segments:
         missing = lsn.segment_name(own, last, scene.segment_bytes)
-        return f"its WAL does not lead back to what both have in common: {missing} is neither in its pg_wal nor in its archive"
+        return f"its WAL does not lead back to what both have in common: {missing} is neither in its pg_wal nor in an archive"
     return ""
 
 

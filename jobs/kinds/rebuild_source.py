@@ -20,6 +20,8 @@ FUNCTIONS = (
     "pg_read_binary_file(text, bigint, bigint, boolean)",
 )
 """What the manual's page on pg_rewind asks of a role that is no superuser."""
+ARCHIVE_READER = "pg_read_server_files"
+"""And this, for WAL that only the primary's archive has left."""
 CHECKPOINT_SECONDS = 3600.0
 
 
@@ -62,7 +64,7 @@ def open_step(scene: Scene, target: NodeSpec, slot_sql: str, slot: str, is_over:
             _psql(scene, world, "CHECKPOINT;\n"),
         )
 
-    what = "four functions that read files" if scene.version.rewind_by_grants else "everything (this version asks for a superuser)"
+    what = "the functions that read files" if scene.version.rewind_by_grants else "everything (this version asks for a superuser)"
     return Step(
         key=f"source.open#{target.name}", node=primary.name, title=f"Let {target.name} read what differs; CHECKPOINT",
         done=done, actions=actions, reads=(target.name,), within_seconds=60,
@@ -108,9 +110,8 @@ def role_sql(scene: Scene) -> tuple[str | Secret, ...]:
     made = postgres.role_sql(ROLE, passwords.verifier(ROLE, key, scene.version, salt=salt), scene.version, attributes=attributes)
     pieces = made if isinstance(made, tuple) else (made,)
     expires = f"EXECUTE 'ALTER ROLE {ROLE} VALID UNTIL ' || quote_literal(now() + interval '1 day')"
-    grants = (
-        [f"GRANT EXECUTE ON FUNCTION pg_catalog.{name} TO {ROLE};" for name in FUNCTIONS] if scene.version.rewind_by_grants else []
-    )
+    grants = [f"GRANT EXECUTE ON FUNCTION pg_catalog.{name} TO {ROLE};" for name in FUNCTIONS]
+    grants = [*grants, f"GRANT {ARCHIVE_READER} TO {ROLE};"] if scene.version.rewind_by_grants else []
     return (*pieces, f"DO $until$ BEGIN {expires}; END $until$;\n", "".join(f"{grant}\n" for grant in grants))
 
 

@@ -204,6 +204,7 @@ def _rewind(job: Rebuild) -> Step:
     command = on_host(
         "rebuild_rewind.sh", target.data_directory, job.new, target.bin_directory, scene.brief.job, scene.system_identifier,
         f"{target.config_directory}/postgresql.conf", job.style, target.wal_archive_directory, rebuild_source.connection(scene),
+        scene.primary.wal_archive_directory,
         user=target.owner, environment=(("PGPASSFILE", own_file(target, "pgpass-rewind")),), timeout_seconds=COPY_SECONDS,
     )  # fmt: skip
     return Step(

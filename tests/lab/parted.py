@@ -14,13 +14,13 @@ SETUP = {"primary": "pg1", "standbys": ["pg2"]}
 LOST_ROWS = 25
 
 
-def pair(lab: Lab, postgres: str = "15", layout: str = "debian", domains: int = 500, **wishes: Any) -> Room:
+def pair(lab: Lab, postgres: str = "15", layout: str = "debian", domains: int = 500, **settings: Any) -> Room:
     """pg1 → pg2, made by the panel's own setup."""
-    pg1 = lab.up("pg1", postgres=postgres, layout=layout, **wishes)
-    pg2 = lab.up("pg2", postgres=postgres, layout=layout, create=False, **wishes)
+    pg1 = lab.up("pg1", postgres=postgres, layout=layout)
+    pg2 = lab.up("pg2", postgres=postgres, layout=layout, create=False)
     lab.registry(pg1, domains)
     room = Room(lab, {"pg1": pg1, "pg2": pg2})
-    room.run("setup", SETUP, BOTH)
+    room.run("setup", SETUP | settings, BOTH)
     return room
 
 

@@ -1,9 +1,11 @@
 # Rewind a copy of a diverged data directory; the directory itself is only read. The copy's marker, which names the job, is written last.
 # $1 data directory  $2 copy  $3 bin directory  $4 job  $5 system identifier  $6 postgresql.conf  $7 standby.signal | recovery.conf
-# $8 WAL archive  $9 how to reach the primary (no password in it)
+# $8 WAL archive  $9 how to reach the primary (no password in it)  then: the WAL archive on the primary's host
 set -eu
 umask 077
 data=$1 new=$2 bin=$3 job=$4 identifier=$5 conf=$6 standby=$7 archive=$8 source=$9
+shift 9
+archive_there=$1
 LC_ALL=C
 export LC_ALL
 unset PGHOST PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGSERVICE PGSERVICEFILE PGSSLMODE PGREQUIREPEER PGTARGETSESSIONATTRS PGDATA
@@ -42,10 +44,20 @@ for file in "$data/$wal"/*; do
     *) if [ -f "$file" ] && [ "${#name}" = 24 ] && ! [ "${name#????????}" \< "$first" ]; then take "$file"; fi ;;
     esac
 done
-fetch() { # one more WAL file: from the old directory, or from the archive
+fetch() { # one more WAL file: from the old directory, the archive here, or the primary's pg_wal and archive
     for place in "$data/$wal" "$archive"; do
         if [ -f "$place/$1" ]; then echo "$1 comes from $place"; take "$place/$1"; return 0; fi
     done
+    for place in "$wal" "$archive_there"; do
+        echo "SELECT encode(pg_read_binary_file(:'file'), 'base64');" |
+            "$bin/psql" -XqAtw -v ON_ERROR_STOP=1 -v file="$place/$1" -f - "$source" 2>/dev/null | base64 -d >"$new/$wal/$1.part" || :
+        if [ -s "$new/$wal/$1.part" ]; then
+            echo "$1 comes from the primary's $place"
+            mv "$new/$wal/$1.part" "$new/$wal/$1"
+            return 0
+        fi
+    done
+    rm -f "$new/$wal/$1.part"
     return 1
 }
 
@@ -71,7 +83,7 @@ while :; do
     missing=$(sed -n 's/.*could not open file ".*\/\([0-9A-F]\{24\}\)".*/\1/p' "$said" | tail -n 1)
     [ -n "$missing" ] || exit 1
     [ ! -e "$new/$wal/$missing" ] || exit 1
-    fetch "$missing" || { echo "$missing, which leads back to what both have in common, is neither in $data/$wal nor in $archive" >&2; exit 1; }
+    fetch "$missing" || { echo "$missing, which leads back to what both have in common, is neither in $data/$wal nor in $archive, nor has the primary it" >&2; exit 1; }
 done
 
 found=$(control "$new" 'Database system identifier')
