@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets as randomness
 import string
+from datetime import datetime
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -83,6 +84,34 @@ def role_password_keep(cluster: Cluster, purpose: str, username: str, password: 
         cluster=cluster, kind=Credential.Kind.DATABASE_ROLE, purpose=purpose,
         defaults={"username": username, "label": _("role %(name)s") % {"name": username}, "sealed": secrets.seal(password)},
     )[0]  # fmt: skip
+
+
+NEXT = ".next"
+"""Behind a purpose: the password that a role is being given, kept beside the one in force until every node has it."""
+
+
+def next_role_password(cluster: Cluster, purpose: str) -> Secret:
+    """The password that the role for `purpose` is to get; the same until it is in force (`role_password_promote`)."""
+    username, _password = role_password(cluster, purpose)
+    return role_password(cluster, purpose + NEXT, username)[1]
+
+
+def next_role_password_since(cluster: Cluster, purpose: str) -> datetime | None:
+    """When it was made; None where no change is under way."""
+    found = Credential.objects.filter(cluster=cluster, kind=Credential.Kind.DATABASE_ROLE, purpose=purpose + NEXT).first()
+    return found.created_at if found else None
+
+
+def role_password_promote(cluster: Cluster, purpose: str) -> None:
+    """The next password becomes the one in force; nothing where there is none (any more)."""
+    with transaction.atomic():
+        roles = Credential.objects.select_for_update().filter(cluster=cluster, kind=Credential.Kind.DATABASE_ROLE)
+        following = roles.filter(purpose=purpose + NEXT).first()
+        current = roles.filter(purpose=purpose).first()
+        if following and current:
+            current.sealed = following.sealed
+            current.save(update_fields=["sealed", "changed_at"])
+            following.delete()
 
 
 def archive_key(node: Node) -> tuple[Secret, str]:

@@ -11,7 +11,15 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from clusters.credentials import archive_key, role_password, role_password_keep, secret_of
+from clusters.credentials import (
+    archive_key,
+    next_role_password,
+    next_role_password_since,
+    role_password,
+    role_password_keep,
+    role_password_promote,
+    secret_of,
+)
 from clusters.models import Cluster, Credential, HostAddress, Node, NodeState
 from clusters.rights import cluster_or_404, clusters_for, may, node_or_404
 from remote import guard
@@ -24,8 +32,8 @@ from remote.layouts import LAYOUTS, Paths
 __all__ = [
     "OtherKeyOffered", "accept_host_key", "accept_offered_key", "access_of", "access_to", "archive_key",
     "cluster_create", "cluster_or_404", "cluster_remove", "clusters_for", "facts_request_of", "host_of", "may",
-    "node_create", "node_or_404", "node_remove", "paths_of", "remember_facts",
-    "remember_positions", "role_password", "role_password_keep",
+    "next_role_password", "next_role_password_since", "node_create", "node_or_404", "node_remove", "paths_of",
+    "remember_facts", "remember_positions", "role_password", "role_password_keep", "role_password_promote",
 ]  # fmt: skip
 
 # -- reaching a node -----------------------------------------------------------------------------------------------------------

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from clusters import services as clusters
-from clusters.models import Node, Quarantine
+from clusters.models import Cluster, Node, Quarantine
 from clusters.observing import memory_of
-from jobs.models import Job
+from jobs.models import Job, JobStep
 from jobs.recipe import Brief, NodeSpec
 from remote.command import Secret
 
 ROLES = {"replication": "pgpanel_replication", "monitoring": "pgpanel_monitor"}
 """Purpose of a database role and its name where the parameters (`<purpose>_role`) give none."""
+
+ROTATION, ROTATED_BY = "rotate_password", "password.change"
+"""The kind that changes a role's password, and its step that gives the server the new one."""
 
 
 def job_name(job: Job) -> str:
@@ -64,10 +68,29 @@ def role_name(params: Mapping[str, Any], purpose: str) -> str:
     return str(params.get(f"{purpose}_role") or ROLES[purpose])
 
 
+def is_half_rotated(cluster: Cluster, purpose: str) -> bool:
+    """A change of this password has given the server the new one and was not finished: every other job must go by the new one."""
+    since = clusters.next_role_password_since(cluster, purpose)
+    if since is None:
+        return False
+    changed = JobStep.objects.filter(job__cluster=cluster, job__kind=ROTATION, job__params__purpose=purpose, key=ROTATED_BY)
+    return changed.filter(status__in=(JobStep.Status.DONE, JobStep.Status.ALREADY), ended_at__gt=since).exists()
+
+
+def settle(job: Job) -> None:
+    """What a job that has succeeded leaves behind in the panel: part of the same transaction as its ending."""
+    if job.kind == ROTATION:
+        clusters.role_password_promote(job.cluster, str(job.params["purpose"]))
+
+
 def _secrets(job: Job, nodes: list[Node]) -> dict[str, Secret]:
     secrets: dict[str, Secret] = {}
     for purpose in ROLES:
         _username, secrets[f"{purpose}_password"] = clusters.role_password(job.cluster, purpose, role_name(job.params, purpose))
+        if job.kind == ROTATION and job.params.get("purpose") == purpose:
+            secrets[f"{purpose}.next_password"] = clusters.next_role_password(job.cluster, purpose)
+        elif is_half_rotated(job.cluster, purpose):
+            secrets[f"{purpose}_password"] = replace(clusters.next_role_password(job.cluster, purpose), name=f"{purpose}_password")
     for node in nodes:
         secrets[f"archive_key:{node.name}"], public_line = clusters.archive_key(node)
         # not secret, but it travels with the key: kinds write its value into authorized_keys

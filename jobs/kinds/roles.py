@@ -40,6 +40,11 @@ def noted_file(scene: Scene, params: SetupParams) -> WriteFile:
     return WriteFile(own_file(scene.primary, "roles"), _fingerprints(scene, params), scene.primary.owner)
 
 
+def password_sql(scene: Scene, params: SetupParams, purpose: str) -> Text:
+    """One of the two roles with the scene's password."""
+    return _replication(scene, params) if purpose == "replication" else _monitoring(scene, params)
+
+
 def _pieces(text: Text) -> tuple[str | Secret, ...]:
     return text if isinstance(text, tuple) else (text,)
 

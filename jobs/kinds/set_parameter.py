@@ -16,7 +16,7 @@ from jobs.kinds.line import Line
 from jobs.kinds.params import Reader
 from jobs.kinds.scene import Scene, has_file, on_host, postgres_of, request_of, sql_on
 from jobs.kinds.setting_checks import number_checks
-from jobs.kinds.standing import is_up, writers
+from jobs.kinds.standing import is_up, the_primary, would_be_primary
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote import config, postgres
 from remote.command import Command, WriteFile
@@ -102,7 +102,7 @@ class SetParameter:
         return found
 
     def checks(self, params: SetParameterParams, brief: Brief, world: World) -> Sequence[Check]:
-        primary, refusal = _primary(brief, world)
+        primary, refusal = the_primary(brief, world)
         away = {name for name, facts in world.nodes.items() if isinstance(facts, Unreachable)}
         found = checks.host_checks(brief, world, tuple(brief.nodes), away)
         if primary is None:
@@ -192,23 +192,8 @@ def _reason(text: str) -> str:
 # -- checks --------------------------------------------------------------------------------------------------------------------
 
 
-def _primary(brief: Brief, world: World) -> tuple[NodeSpec | None, Check]:
-    found = writers(brief, world)
-    line = Line("cluster.primary", found[0].name if found else next(iter(brief.nodes)), "There is one primary")
-    if len(found) == 1:
-        return found[0], line.ok(found[0].name)
-    if found:
-        return None, line.refused(f"{' and '.join(spec.name for spec in found)} both take writes", "fence the wrong one first")
-    return None, line.refused("no node takes writes", "start the primary, or promote a standby")
-
-
 def _scene(brief: Brief, world: World) -> Scene:
-    """While the primary restarts nobody writes: then it is the node that is no standby."""
-    primary, _refusal = _primary(brief, world)
-    if primary is None:
-        standbys = {name for name, spec in brief.nodes.items() if (one := postgres_of(world, spec)) and one.role == "standby"}
-        primary = next(spec for name, spec in brief.nodes.items() if name not in standbys and postgres_of(world, spec))
-    return role_scene(primary.name, brief, world)
+    return role_scene(would_be_primary(brief, world).name, brief, world)
 
 
 def _is_watched(scene: Scene, params: SetParameterParams) -> bool:

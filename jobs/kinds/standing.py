@@ -47,6 +47,26 @@ def _is_of(brief: Brief, server: Postgres) -> bool:
     return not brief.cluster_identifier or server.system_identifier == brief.cluster_identifier
 
 
+def the_primary(brief: Brief, world: World) -> tuple[NodeSpec | None, Check]:
+    """The one node that takes writes; None, and the refusal, where there is none or more than one."""
+    found = writers(brief, world)
+    line = Line("cluster.primary", found[0].name if found else next(iter(brief.nodes)), "There is one primary")
+    if len(found) == 1:
+        return found[0], line.ok(found[0].name)
+    if found:
+        return None, line.refused(f"{' and '.join(spec.name for spec in found)} both take writes", "fence the wrong one first")
+    return None, line.refused("no node takes writes", "start the primary, or promote a standby")
+
+
+def would_be_primary(brief: Brief, world: World) -> NodeSpec:
+    """The same while it restarts and nobody writes: then it is the node that is no standby."""
+    primary, _refusal = the_primary(brief, world)
+    if primary is not None:
+        return primary
+    known = [(spec, server) for spec in brief.nodes.values() if (server := postgres_of(world, spec))]
+    return next((spec for spec, server in known if role_of(server) == "primary"), next(iter(brief.nodes.values())))
+
+
 def row_of(brief: Brief, world: World, name: str) -> tuple[NodeSpec, WalSender] | None:
     """The node that sends WAL to `name` now, and its row there; a standby made by hand is known by its address."""
     address = brief.nodes[name].address
