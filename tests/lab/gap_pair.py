@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from kinds_walk import Room
 
 from jobs.cues import LiveCues
-from jobs.kinds.following import autostart_step, existing_params, role_scene, stage_fence_step
+from jobs.kinds.following import autostart_command, autostart_step, existing_params, role_scene, stage_fence_step
 from jobs.kinds.gap import Pair, gap_step
 from jobs.kinds.scene import request_of
 from jobs.recipe import Ended, Ending, Part, Section, Step, World
@@ -85,8 +85,8 @@ class GapPair:
                 if not step.done(world):
                     for action in step.actions(world):
                         host.write(action) if isinstance(action, WriteFile) else host.run(action)  # type: ignore[arg-type]
-        back_on = next(iter(autostart_step(old, on=True).actions(world)), None)
-        return gap_step(scene, world, Pair(old, new, back_on), catch_up_seconds=self.catch_up_seconds)  # type: ignore[arg-type]
+        pair = Pair(old, new, autostart_command(world, old, on=True))
+        return gap_step(scene, world, pair, catch_up_seconds=self.catch_up_seconds)
 
     def conduct(self, step: Step, cues: type[LiveCues] = LiveCues) -> Ending:
         """As the engine does it, in this process, under the next claim."""
@@ -111,9 +111,31 @@ class GapPair:
         child.start()
         return child
 
+    def go_on(self, word: str) -> None:
+        """As the steps after the gap do: after "done" the old one comes back as the new one's standby, and they change places."""
+        if word == "done":
+            self.follow()
+            self.swapped()
+        self.job = f"job-{int(self.job.split('-')[1]) + 1}"
+        wait_for(self.streams_to_new, 40)
+
+    def streams_to_new(self) -> bool:
+        return self.old_host.sql("SELECT state FROM pg_stat_replication") == [["streaming"]]
+
+    def starts_by_itself(self) -> bool:
+        return "auto" in self.old_host.run(["cat", f"{self.old_host.config_directory}/start.conf"]).stdout.split()
+
+    def left_behind(self) -> list[str]:
+        """Files of the gap in the data directories."""
+        found = [
+            host.run(f"ls {host.data_directory} | grep pgpanel.*fence", check=False).stdout for host in self.room.hosts.values()
+        ]
+        return " ".join(found).split()
+
     def follow(self) -> None:
         """The old one comes back as the new one's standby."""
-        self.old_host.pg_start()
+        if self.old_host.run(["test", "-e", f"{self.old_host.data_directory}/postmaster.pid"], check=False).returncode != 0:
+            self.old_host.pg_start()
         wait_for(self.streams, 30)
 
     def streams(self) -> bool:
@@ -121,7 +143,6 @@ class GapPair:
 
     def swapped(self) -> None:
         self.old, self.new = self.new, self.old
-        self.job = f"job-{int(self.job.split('-')[1]) + 1}"
 
     def primaries(self) -> list[str]:
         found = []

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from gap_pair import GapPair
+from gap_pair import GapPair, wait_for
 from kinds_walk import Room
 
 from lab import Lab
+from lab.writer import Writer
 
 pytestmark = pytest.mark.lab
 SETUP = {"primary": "pg1", "standbys": ["pg2"], "retention": "segments", "archive": False}
+
+
+WORDS = 36
+"""More than a whole run has, said and heard."""
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +49,41 @@ def test_the_roles_are_exchanged_ten_times_without_a_lost_row(lab: Lab, pair: Ga
         assert (report.lost, report.unacknowledged_present in (0, 1)) == (0, True), report
         gaps.append(report.longest_gap_ms)
         inner.append(ending.report["gap_ms"])
-        pair.follow()
-        pair.swapped()
+        pair.go_on("done")
     print(f"\nwrite gap ms: {sorted(gaps)}, median {statistics.median(gaps)}; stop to promoted: {sorted(inner)}")
     print("\n".join(pair.spoken[-30:]))
     assert statistics.median(gaps) <= 300
+
+
+@contextmanager
+def written(lab: Lab, pair: GapPair) -> Iterator[Writer]:
+    """A client writes throughout; in the end not one acknowledged row may be lost, and exactly one server may take writes."""
+    writer = lab.writer([pair.room.hosts["pg1"], pair.room.hosts["pg2"]])
+    writer.start()
+    yield writer
+    assert len(pair.primaries()) == 1, (pair.primaries(), pair.spoken)
+    before = writer.acknowledged()
+    wait_for(lambda: writer.acknowledged() > before, 20)
+    report = writer.stop()
+    assert report.lost == 0, (report, pair.spoken)
+
+
+def test_a_worker_killed_after_any_word_leaves_one_primary_and_the_next_one_ends_it(lab: Lab, pair: GapPair) -> None:
+    seen = []
+    for after in range(1, WORDS + 1):
+        step = pair.prepare()
+        with written(lab, pair):
+            child = pair.in_child(step, after, signal.SIGKILL)
+            child.join(60)
+            was_killed = child.exitcode == -signal.SIGKILL
+            word = pair.ended(step)
+        seen.append((after, word, was_killed))
+        print(after, word, was_killed, pair.spoken[-1], flush=True)
+        assert word in ("done", "rolled_back"), pair.spoken
+        assert word == "done" or pair.starts_by_itself()
+        pair.go_on(word)
+        assert pair.left_behind() == []
+        if not was_killed:
+            break
+    assert not was_killed, "it has more words than were tried"
+    assert {word for _after, word, _was in seen} == {"done", "rolled_back"}
