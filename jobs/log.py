@@ -11,9 +11,10 @@ import queue
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +33,8 @@ GATHER_SECONDS = 0.05
 BATCH_LINES = 400
 QUEUE_LINES = 10_000
 LINES_TOLD = 8
+MOST_LINES, LAST_LINES = 10_000, 1_000
+"""Of one step's output so many are kept as they come, and of what follows the last ones."""
 SENTENCE = re.compile(r"(?:^|^.*\bsh -c ')# (.+)$", re.MULTILINE)
 GIVEN = re.compile(r"^(?:set -- |' pgpanel )(.+)$", re.MULTILINE)
 LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -55,6 +58,19 @@ class ReadTo:
     offset: int
 
 
+class Flood:
+    """The end of an output that is too long to be kept whole."""
+
+    def __init__(self) -> None:
+        self.lines: deque[Line] = deque(maxlen=LAST_LINES)
+        self.left_out = 0
+        self.mark: ReadTo | None = None
+
+    def hold(self, line: Line) -> None:
+        self.left_out += len(self.lines) == LAST_LINES
+        self.lines.append(line)
+
+
 class JobLog:
     """Thread-safe. What goes wrong while storing (a lost claim, a broken database) is raised by the next `write` or `flush`."""
 
@@ -63,6 +79,8 @@ class JobLog:
         self._claim = claim
         self._queue: queue.Queue[Line | ReadTo | threading.Event | None] = queue.Queue(QUEUE_LINES)
         self._failure: Exception | None = None
+        self._counts: dict[str, int] = {}
+        self._floods: dict[str, Flood] = {}
         self._thread = threading.Thread(target=self._keep, name=f"log of job {claim.job_id}", daemon=True)
         self._thread.start()
 
@@ -75,14 +93,49 @@ class JobLog:
         kept = [self.redactor.line(raw, stream=f"{node}/{voice}") for raw in text.splitlines() or [""]]
         whole = "\n".join(line for line in kept if line is not None)
         if whole or not text:
-            self._put(Line(at or timezone.now(), node, step, voice, whole))
+            line = Line(at or timezone.now(), node, step, voice, whole)
+            if voice != "output" or not self._is_flooded(line):
+                self._put(line)
 
     def read_to(self, step: str, name: str, offset: int) -> None:
-        self._put(ReadTo(step, name, offset))
+        """Not while its lines are held back: whoever takes over reads those again."""
+        mark = ReadTo(step, name, offset)
+        if step in self._floods:
+            self._floods[step].mark = mark
+        else:
+            self._put(mark)
+
+    def _is_flooded(self, line: Line) -> bool:
+        """Whether the line is held back: past `MOST_LINES` of its step, only the last ones are kept."""
+        if line.step not in self._counts:
+            self._counts[line.step] = LogLine.objects.filter(job_id=self._claim.job_id, step=line.step, voice="output").count()
+        self._counts[line.step] += 1
+        if self._counts[line.step] <= MOST_LINES:
+            return False
+        if line.step not in self._floods:
+            self._floods[line.step] = Flood()
+            said = _("more than %(most)d lines: of those that follow only the last %(last)d are kept")
+            self._put(replace(line, voice="note", text=said % {"most": MOST_LINES, "last": LAST_LINES}))
+        self._floods[line.step].hold(line)
+        return True
+
+    def _let_go(self) -> None:
+        """What was held back goes into the log, and how much did not."""
+        for step in list(self._floods):
+            flood = self._floods.pop(step)
+            if flood.left_out:
+                said = _("… %(count)d lines left out, the last %(last)d follow")
+                text = said % {"count": flood.left_out, "last": len(flood.lines)}
+                self._put(replace(flood.lines[0], voice="note", text=text))
+            for line in flood.lines:
+                self._put(line)
+            if flood.mark:
+                self._put(flood.mark)
 
     def flush(self, timeout_seconds: float = 60) -> None:
         """Returns when everything written so far is stored."""
         self._raise()
+        self._let_go()
         stored = threading.Event()
         self._put(stored)
         deadline = time.monotonic() + timeout_seconds
@@ -93,6 +146,8 @@ class JobLog:
         self._raise()
 
     def close(self) -> None:
+        with suppress(Exception):
+            self._let_go()
         with suppress(queue.Full):
             self._queue.put(None, timeout=60 if self._thread.is_alive() else 0.01)
         self._thread.join(timeout=60)
