@@ -55,7 +55,7 @@ class Patient:
 
     @property
     def bridge(self) -> Bridge:
-        first = self._first()
+        first = self._first() if self.spec != self.upstream else 0
         return bridge_of(self.scene, self.world, self.spec, self.upstream, first) if first else Bridge(0, None)
 
     def _first(self) -> int:

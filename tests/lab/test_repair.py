@@ -40,6 +40,17 @@ def write_segments(pg1: Host, pg3: Host, count: int) -> None:
     pg1.sql("CHECKPOINT")
 
 
+def leave_behind(pg1: Host, pg2: Host, pg3: Host, without: tuple[Host, ...]) -> None:
+    """pg2 needs WAL that the primary has removed, and that is in no archive of `without`."""
+    pg2.pg_stop()
+    write_segments(pg1, pg3, 8)
+    for host in without:
+        host.run(f"rm -f {WALS}/0000*")
+    pg3.sql("CHECKPOINT")
+    pg2.pg_start()
+    eventually(lambda: "has already been removed" in pg2.pg_log_tail(20))
+
+
 def test_missing_wal_is_bridged_and_the_mildest_cure_is_taken(new_lab: Any) -> None:
     lab: Lab = new_lab()
     pg1 = lab.up("pg1")
@@ -59,11 +70,7 @@ def test_missing_wal_is_bridged_and_the_mildest_cure_is_taken(new_lab: Any) -> N
     assert streaming(pg1) == ["pg2", "pg3"]
 
     # WAL that is gone from the primary and from its own archive, while pg3's archive has it
-    pg2.pg_stop()
-    write_segments(pg1, pg3, 8)
-    pg2.run(f"rm -f {WALS}/0000*")
-    pg2.pg_start()
-    eventually(lambda: "has already been removed" in pg2.pg_log_tail(20))
+    leave_behind(pg1, pg2, pg3, (pg2,))
     plan = room.run("repair", {"node": "pg2"}, ALL, job="job-4")
     assert "Bridging is possible" in plan.summary[0]
     assert "has already been removed" in next(check.reason for check in plan.checks if check.key.startswith("repair.wal"))
@@ -101,13 +108,7 @@ def test_missing_wal_is_bridged_and_the_mildest_cure_is_taken(new_lab: Any) -> N
     assert room.acted() == ["replay.resume#pg2"]
 
     # and where nobody has it any more
-    pg2.pg_stop()
-    write_segments(pg1, pg3, 8)
-    for host in (pg2, pg3):
-        host.run(f"rm -f {WALS}/0000*")
-    pg3.sql("CHECKPOINT")
-    pg2.pg_start()
-    eventually(lambda: "has already been removed" in pg2.pg_log_tail(20))
+    leave_behind(pg1, pg2, pg3, (pg2, pg3))
     with pytest.raises(Refused, match=r"is on none of the nodes any more.*Rebuild pg2"):
         room.run("repair", {"node": "pg2"}, ALL, job="job-8")
 
@@ -134,7 +135,9 @@ def test_the_label_of_a_primary_that_crashed_in_an_exclusive_backup_is_moved_asi
     pg1 = lab.up("pg1", postgres="13", layout="cocca")
     room = Room(lab, {"pg1": pg1})
     data = pg1.data_directory
+    time.sleep(1.5)  # the directory is older than the backup, to the second
     pg1.sql("SELECT pg_start_backup('by hand', true)")
+    time.sleep(6)
     for _each in range(6):
         pg1.sql("CREATE TABLE IF NOT EXISTS filler AS SELECT 1 AS id; INSERT INTO filler SELECT 1; SELECT pg_switch_wal()")
     pg1.sql("ALTER SYSTEM SET wal_keep_size = 0; ")
@@ -146,15 +149,16 @@ def test_the_label_of_a_primary_that_crashed_in_an_exclusive_backup_is_moved_asi
     pg1.run(f"rm -f {data}/pg_wal/{first}")
     with pytest.raises(Exception, match="did not start"):
         pg1.pg_start()
+    pg1.run(["cp", "-a", data, "/srv/copy"])
     plan = room.run("repair", {"node": "pg1"}, ["pg1"], job="job-2")
     assert "exclusive backup" in plan.summary[0]
     assert room.acted() == ["label.aside#pg1", "node.start#pg1"]
     assert pg1.sql("SELECT count(*) FROM filler") == [["7"]]
-    # the same directory as a copy: no server has crashed on it
+    # the same files as a copy
     pg1.pg_stop()
-    pg1.run(f"cp {data}/backup_label.pgpanel-job-2 {data}/backup_label")
+    pg1.run(f"rm -rf {data} && mv /srv/copy {data}")
     with pytest.raises(Exception, match="did not start"):
         pg1.pg_start()
-    with pytest.raises(Exception, match="backup_label stays"):
+    with pytest.raises(Exception, match="backup_label stays: it was put here .* this is a copy"):
         room.run("repair", {"node": "pg1"}, ["pg1"], job="job-3")
     assert pg1.run(["ls", f"{data}/backup_label"]).returncode == 0

@@ -14,11 +14,13 @@ position() { printf '%08X%08X' $((0x${1%/*})) $((0x${1#*/})); }
 [ ! -e "$data/standby.signal" ] && [ ! -e "$data/recovery.conf" ] && [ ! -e "$data/recovery.signal" ] || refuse 'this is to be a standby'
 [ ! -f "$data/pgpanel.job" ] || refuse 'this is a copy that pgpanel made'
 grep -q '^BACKUP METHOD: streamed' "$label" && refuse 'this is a copy by pg_basebackup'
-[ -f "$data/postmaster.pid" ] || refuse 'no server has crashed on this directory: it is a copy'
-pid=$(head -n 1 "$data/postmaster.pid")
-if kill -0 "$pid" 2>/dev/null; then refuse "process $pid still runs"; fi
-[ "$(sed -n 2p "$data/postmaster.pid")" = "$data" ] || [ "$(sed -n 2p "$data/postmaster.pid")" = "$(cd "$data" && pwd -P)" ] ||
-    refuse 'its postmaster.pid is of another directory: it is a copy'
+pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null || true)
+if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then refuse "process $pid still runs"; fi
+# where the backup was begun, the label was written in that moment, and the files were there before; no copy can have both
+begun_at=$(date -d "$(sed -n 's/^START TIME: //p' "$label")" +%s) || refuse 'its time cannot be read'
+apart=$(($(stat -c %Z "$label") - begun_at))
+[ "$apart" -ge -2 ] && [ "$apart" -le 5 ] || refuse "it was put here $apart s after that backup was begun: this is a copy"
+[ "$(stat -c %Z "$data/PG_VERSION")" -lt "$begun_at" ] || refuse 'this directory is younger than its backup: it is a copy'
 [ "$(said 'Database cluster state')" = 'in production' ] || refuse 'its control file does not say that it crashed'
 begun=$(sed -n 's/^CHECKPOINT LOCATION: //p' "$label")
 last=$(said 'Latest checkpoint location')
