@@ -3,6 +3,7 @@
 set -eu
 umask 077
 data=$1 old=$2 aside=$3 job=$4 identifier=$5 bin=$6 owner=$7 days=$8
+names='primary_conninfo|primary_slot_name|restore_command|recovery_target_timeline'
 refuse() { echo "$data stays as it is: $1" >&2; exit 1; }
 control() { LC_ALL=C "$bin/pg_controldata" "$1" | sed -n "s/^$2: *//p"; }
 is_running() { pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null || :); [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; }
@@ -26,6 +27,19 @@ if [ -d "$data" ]; then
     chown "$owner": "$data/pgpanel.old" 2>/dev/null || :
     echo "$job" >"$old/pgpanel.undone" # before the swap: what stands in place says which job put it there
     chown "$owner": "$old/pgpanel.undone" 2>/dev/null || :
+    # and it follows nobody: the others' history is not its own (its next rebuild takes these lines out again)
+    if [ -f "$old/standby.signal" ]; then
+        {
+            grep -viE "^[[:space:]]*($names)[[:space:]]*=" "$old/postgresql.auto.conf" 2>/dev/null || :
+            printf "%s = ''\n" primary_conninfo primary_slot_name restore_command
+            echo "recovery_target_timeline = 'current'"
+        } >"$old/postgresql.auto.conf.part"
+        mv "$old/postgresql.auto.conf.part" "$old/postgresql.auto.conf"
+        chown "$owner": "$old/postgresql.auto.conf" 2>/dev/null || :
+    else
+        echo "standby_mode = 'on'" >"$old/recovery.conf"
+        chown "$owner": "$old/recovery.conf" 2>/dev/null || :
+    fi
     mv "$data" "$aside"
 fi
 mv "$old" "$data"
