@@ -115,7 +115,7 @@ class Rehearsal(Conductor):
 
     def _told(self, first: float, caught_up: float, candidate: float, second: float, word: float) -> dict[str, Any]:
         parts = [
-            {"what": f"ending {self.sessions} sessions and the server", "ms": round(SESSIONS_MS)},
+            {"what": f"ending the server and its sessions ({self.sessions} now)", "ms": round(SESSIONS_MS)},
             {"what": f"the last checkpoint of {self.gap.old}, as long as the second took now", "ms": round(second)},
             {"what": f"{WORDS_IN_THE_GAP} words to the hosts and back", "ms": round(WORDS_IN_THE_GAP * word)},
             {"what": f"the promotion of {self.gap.new}, as measured elsewhere", "ms": round(PROMOTION_MS)},

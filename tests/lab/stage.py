@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from night import answer, cluster_of, refusals, story
@@ -10,7 +12,7 @@ from night import answer, cluster_of, refusals, story
 from jobs import engine, services, tasks
 from jobs.models import Job
 from lab import Host, Lab
-from lab.errors import LabError
+from pgpanel import live
 
 
 class Stage:
@@ -19,7 +21,8 @@ class Stage:
     def __init__(self, lab: Lab, hosts: Mapping[str, Host], monkeypatch: Any, name: str = "registry") -> None:
         self.lab, self.hosts = lab, dict(hosts)
         self.cluster = cluster_of(lab, hosts, name)
-        monkeypatch.setattr(tasks, "_send", lambda _task, _job_id: None)
+        monkeypatch.setattr(tasks, "_send", lambda *_words: None)
+        monkeypatch.setattr(live, "publish", lambda *_words, **_more: None)
 
     def plan(self, kind: str, **params: Any) -> Job:
         return services.job_plan(self.cluster, kind, params, None, "a test", plan_now=True)
@@ -59,10 +62,8 @@ class Stage:
 
     def timeline(self, name: str) -> int:
         """Of the last checkpoint."""
-        try:
-            return int(self.hosts[name].sql("SELECT timeline_id FROM pg_control_checkpoint()")[0][0])
-        except LabError:
-            return 0
+        said = self.hosts[name].run([f"{self.hosts[name].bin_directory}/pg_controldata", self.hosts[name].data_directory]).stdout
+        return int(next(line for line in said.splitlines() if line.startswith("Latest checkpoint's TimeLineID")).split()[-1])
 
 
 def seconds_of(job: Job) -> dict[str, float]:
@@ -71,3 +72,10 @@ def seconds_of(job: Job) -> dict[str, float]:
         for row in job.steps.all()
         if row.started_at and row.ended_at
     }
+
+
+def streaming_after(job: Job, old: Host) -> float:
+    """Seconds from the word to stop until the old primary received WAL from the new one, by its log."""
+    said = re.findall(r"^(\S+ \S+) UTC .*started streaming WAL", old.pg_log_tail(200), re.MULTILINE)
+    began = datetime.fromisoformat(job.report["timeline"][0]["at"])
+    return (datetime.fromisoformat(said[-1]).replace(tzinfo=UTC) - began).total_seconds()
