@@ -47,9 +47,9 @@ def panel(settings, monkeypatch, tmp_path):
     made = Panel(tmp_path, key)
     settings.REDIS_URL = made.redis.url
 
-    def send(task, job_id):
+    def send(task, item_id, queue=None):
         with Connection(made.redis.url) as connection:
-            task.apply_async((job_id,), connection=connection, retry=False)
+            task.apply_async((item_id,), connection=connection, retry=False, **({"queue": queue} if queue else {}))
 
     monkeypatch.setattr(tasks, "_send", send)
     yield made
