@@ -68,7 +68,9 @@ class Panel:
 
     def worker(self, name: str) -> Worker:
         """For jobs, urgent ones too: one at a time, forked."""
-        return self._start(Worker(name, "jobs,emergency", self.directory / f"{name}.log", self._environment, "-P", "prefork", "-c", "1"))
+        return self._start(
+            Worker(name, "jobs,emergency", self.directory / f"{name}.log", self._environment, "-P", "prefork", "-c", "1")
+        )
 
     def sweeper(self) -> Worker:
         """Beat and the queue that it feeds."""
