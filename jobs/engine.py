@@ -122,6 +122,8 @@ def _walk(  # noqa: PLR0911 (one return per ending reads best)
         _give_up_running(job, claim)
         return _drifted(job, drift)
     except Ended as ended:
+        if ended.ending == "rolled_back":
+            claim.update(notes={})  # whoever resumes begins anew: what was noted is of the attempt that was taken back
         said = (log.redactor.text(text) for text in (ended.message, _on_the_hosts(job), ended.mend))
         return Ending(Status.FAILED, _paragraphs(*said), ended.ending)
     except StepFailed as failure:
