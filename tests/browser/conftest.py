@@ -149,6 +149,26 @@ def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
         redis.kill()
 
 
+@pytest.fixture
+def workers(panel: Panel) -> Iterator[None]:
+    """Everything that works behind the pages: jobs, plans, the collector, the clock that starts them."""
+    celery = [sys.executable, "-m", "celery", "-A", "pgpanel"]
+    commands = [
+        [*celery, "worker", "-Q", "jobs,plans,notify,observe", "-P", "threads", "-c", "6", "-l", "warning", "--without-mingle"],
+        [*celery, "beat", "-l", "warning", "-s", str(panel.log.parent / "beat"), "--pidfile="],
+    ]
+    with (panel.log.parent / "workers.log").open("wb") as output:
+        started = [subprocess.Popen(one, cwd=ROOT, env=panel.environment, stdout=output, stderr=output) for one in commands]
+    yield
+    for process in started:
+        process.terminate()
+    for process in started:
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
 class ToThePanel:
     """Every query to the panel's own database."""
 

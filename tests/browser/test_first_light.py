@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from lab import Lab
 from lab.host import Host
-from tests.browser.conftest import ROOT, Panel, Visitor, person, wait_until
+from tests.browser.conftest import Visitor, person, wait_until
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.fixture
-def workers(panel: Panel) -> Iterator[None]:
-    """Everything that works behind the pages: jobs, plans, the collector, the clock that starts them."""
-    celery = [sys.executable, "-m", "celery", "-A", "pgpanel"]
-    commands = [
-        [*celery, "worker", "-Q", "jobs,plans,notify,observe", "-P", "threads", "-c", "6", "-l", "warning", "--without-mingle"],
-        [*celery, "beat", "-l", "warning", "-s", str(panel.log.parent / "beat"), "--pidfile="],
-    ]
-    with (panel.log.parent / "workers.log").open("wb") as output:
-        started = [subprocess.Popen(one, cwd=ROOT, env=panel.environment, stdout=output, stderr=output) for one in commands]
-    yield
-    for process in started:
-        process.terminate()
-    for process in started:
-        try:
-            process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 @pytest.fixture
