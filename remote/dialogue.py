@@ -13,7 +13,7 @@ from types import TracebackType
 
 from remote.command import Command
 from remote.conversation import Conversation
-from remote.errors import ConnectionLost, HostError, Silent, brief, last_line
+from remote.errors import ConnectionLost, HostError, Silent, last_line
 from remote.ssh import Talk, Voice
 
 ENDED_SECONDS = 0.3
@@ -76,7 +76,7 @@ class Dialogue:
                 raise self._over()
             if time.monotonic() >= until:
                 raise Silent(
-                    f"{self.name}: {brief(self.command.shown)} did not answer within {within_seconds:g} s", self.name,
+                    f"{self.name}: the command that is spoken with did not answer within {within_seconds:g} s", self.name,
                     "Is the host overloaded or frozen?",
                 )  # fmt: skip
         return self._lines.popleft()
@@ -102,4 +102,6 @@ class Dialogue:
             how = "the connection broke"
         else:
             how = f"it ended with {self._talk.exit_code}" + (f": {said}" if said else "")
-        return ConnectionLost(f"{self.name}: {brief(self.command.shown)} no longer listens: {how}", self.name, "Look at the host")
+        return ConnectionLost(
+            f"{self.name}: the command that is spoken with no longer listens: {how}", self.name, "Look at the host"
+        )

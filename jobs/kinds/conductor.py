@@ -12,7 +12,8 @@ from remote.errors import ConnectionLost, EpochRefused, HostError, Silent
 
 OLD, NEW = "old", "new"
 WORD_SECONDS, GRACE_SECONDS = 10.0, 3.0
-PING_SECONDS = 8.0
+STATE_SECONDS = 20.0
+PING_SECONDS = 2.0
 CHECKPOINT_SECONDS = 1800.0
 PROMOTE_SECONDS = 75.0
 MOST_RESUMPTIONS = 3
@@ -100,12 +101,16 @@ class Conductor:
     def _states(self) -> tuple[OldState, NewState]:
         self.cues.say(OLD, "state")
         self.cues.say(NEW, "state")
-        word, role, fence, at, timeline, *_ = [*self._hear(OLD).split(" "), *"     "]
+        role, fence, at, timeline = self._hear_state(OLD)[:4]
         old = OldState(role, fence, at, _number(timeline))
-        words = self._hear(NEW).split(" ", 4)
-        new = NewState(words[1], words[2], _number(words[3]), words[4] if len(words) > 4 else "")
-        assert word == words[0] == "state", (word, words)
-        return old, new
+        words = self._hear_state(NEW)
+        return old, NewState(words[0], words[1], _number(words[2]), " ".join(words[3:]))
+
+    def _hear_state(self, part: str) -> list[str]:
+        """What was asked before a line was lost may still be answered first."""
+        while (words := self._hear(part, STATE_SECONDS).split(" "))[0] != "state":
+            pass
+        return words[1:]
 
     def _not_so(self, old: OldState, new: NewState) -> Ended:
         what = f"{self.gap.old} is “{old.role}”, its fence “{old.fence}”; {self.gap.new} is “{new.role}”"
@@ -135,17 +140,15 @@ class Conductor:
     def _warm_up(self) -> None:
         """All that can be done before the stop; nobody notices it."""
         at, timeline = self._old_checkpoint()
-        self._require_following(at, 0)  # the candidate's own checkpoint, which comes next, tells its timeline
+        self._require_following(at)
         self._new_checkpoint(timeline)
         at, self.timeline = self._old_checkpoint()  # what was written meanwhile: so that the stop's own has little to do
-        self._require_following(at, self.timeline)
         self.cues.check()
+        self._require_following(at)
 
     def _stop(self) -> Ending:
         self.has_stopped, self.stop_said_at = True, time.monotonic()
-        self.cues.say(OLD, f"stop {self.gap.stop_seconds:g}")
-        self.cues.note("told to stop", OLD)
-        answer = self._hear(OLD, self.gap.stop_seconds + WORD_SECONDS)
+        answer = self._ask_slowly(OLD, NEW, f"stop {self.gap.stop_seconds:.0f}", self.gap.stop_seconds + WORD_SECONDS)
         word, *rest = answer.split(" ")
         if word == "refused":
             self.has_stopped = False
@@ -172,10 +175,10 @@ class Conductor:
                 f"Nothing was stopped. Look into the server's log of {self.gap.new}, then resume.",
             )  # fmt: skip
 
-    def _require_following(self, at: str, timeline: int) -> None:
+    def _require_following(self, at: str) -> None:
         """Before anything is stopped: the candidate keeps up."""
-        self.cues.say(NEW, f"await {at} {timeline} {self.gap.catch_up_seconds:.0f}")
-        answer = self._ask_slowly(NEW, OLD, "", self.gap.catch_up_seconds + WORD_SECONDS)
+        seconds = self.gap.catch_up_seconds
+        answer = self._ask_slowly(NEW, OLD, f"reach {at} {seconds:.0f}", seconds + WORD_SECONDS)
         if not answer.startswith("past "):
             raise Ended(
                 "", f"{self.gap.new} does not keep up with {self.gap.old}: within {self.gap.catch_up_seconds:g} s it did not"
@@ -185,8 +188,9 @@ class Conductor:
 
     def _ask_slowly(self, part: str, other: str, word: str, within_seconds: float = CHECKPOINT_SECONDS) -> str:
         """What may take its time, while the other part hears that somebody is still there."""
-        if word:
-            self.cues.say(part, word)
+        self.cues.say(part, word)
+        if self.has_stopped:
+            self.cues.note("told to stop", part)
         until = time.monotonic() + within_seconds
         while True:
             try:
@@ -194,9 +198,11 @@ class Conductor:
             except Silent:
                 if time.monotonic() > until:
                     raise
-                self.cues.say(other, "still")
-                self._hear(other)
-                self.cues.check()
+                with suppress(*((ConnectionLost, Silent) if self.has_stopped else ())):
+                    self.cues.say(other, "still")
+                    self._hear(other, GRACE_SECONDS)
+                if not self.has_stopped:
+                    self.cues.check()
 
     def _undo(self) -> None:
         """Nothing was stopped: the old primary is as it was before the job."""

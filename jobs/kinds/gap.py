@@ -25,7 +25,7 @@ from remote.versions import Version
 OLD, NEW = "old", "new"
 SILENCE_SECONDS = 3
 """Between "stop" and "fence" nobody may be silent for longer: then the old primary starts again by itself."""
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 12
 """At other times: then the part leaves, having changed nothing, and the host's lock is free for the next worker."""
 VALIDITY_SECONDS = 5
 """How long "everything is here" allows a promotion, by the candidate's own clock."""

@@ -1,5 +1,5 @@
 # The candidate's part of a switchover's write gap: one word a line is heard, one line is answered.
-# state, checkpoint, await LSN TIMELINE SECONDS (timeline 0: any), promote, still, leave
+# state, checkpoint, reach LSN SECONDS, await LSN TIMELINE SECONDS, promote, still, leave
 # It promotes only within a few seconds, by this host's own clock, after it has seen that everything is here.
 # $1 data directory  $2 bin directory  $3 owner  $4 port  $5 seconds that "everything is here" holds  $6 seconds of silence
 # $7 name of the WAL directory  $8 SQL: replayed up to  $9 SQL: received up to  $10 SQL: the WAL file that is written
@@ -79,12 +79,19 @@ await() { # "LSN TIMELINE SECONDS"
     set -- $1
     set +f
     seen_at=''
-    if [ "$2" != 0 ] && [ "$timeline" != "$2" ]; then control; fi
-    if [ "$2" != 0 ] && [ "$timeline" != "$2" ]; then answer "other $timeline"; return; fi
+    if [ "$timeline" != "$2" ]; then control; fi
+    if [ "$timeline" != "$2" ]; then answer "other $timeline"; return; fi
+    if reach "$1 $3"; then now; seen_at=$up; fi
+}
+
+reach() { # "LSN SECONDS"
+    set -f
+    set -- $1
+    set +f
     now
-    until=$((up + $3))
+    until=$((up + $2))
     while ask "SELECT $replayed;"; do
-        if is_past "$1"; then now; seen_at=$up; answer "past $told"; return; fi
+        if is_past "$1"; then answer "past $told"; return; fi
         now
         [ "$up" -le "$until" ] || break
         ask 'SELECT pg_sleep(0.002);'
@@ -92,6 +99,7 @@ await() { # "LSN TIMELINE SECONDS"
     replay=$told
     ask "SELECT $received;"
     answer "behind ${replay:--} ${told:--}"
+    return 1
 }
 
 promote() {
@@ -122,6 +130,7 @@ while if [ -n "$seen_at" ]; then hear "$validity"; else hear "$patience"; fi; do
     still) answer yes ;;
     checkpoint)
         if ask 'CHECKPOINT;' && [ -z "$told" ]; then control; answer "checkpoint ${timeline:-0}"; else answer "failed $told"; fi ;;
+    reach\ *) reach "${said#reach }"; patience=$validity ;; # the stop comes next: who speaks from now on says something every 2 s
     await\ *) await "${said#await }" ;;
     promote) promote "$@"; seen_at='' ;;
     leave) answer left; break ;;

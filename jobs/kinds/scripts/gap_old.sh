@@ -119,7 +119,7 @@ until_gone() { # seconds
         [ "$waited" -lt "$1" ] || return 1
         [ "$waited" -ne "$LAGGARD_SECONDS" ] || end_senders others
         [ "$waited" -ne "$STUBBORN_SECONDS" ] || end_senders all
-        timeout 1 tail --pid="$pid" -s 0.002 -f /dev/null
+        timeout 1 tail --pid="$pid" -s 0.001 -f /dev/null
         waited=$((waited + 1))
     done
     tries=0
@@ -161,7 +161,6 @@ stop() { # seconds
     if [ ! -e "$staged" ] || [ -e "$unfenced" ]; then answer 'refused nothing is staged'; return; fi
     if ! runs; then answer 'refused it is not the server that was seen'; return; fi
     at=stopped was_told=yes
-    hold_archiver
     if ! kill -INT "$pid"; then answer 'refused it cannot be signalled'; return; fi
     if ! until_gone "$1"; then answer 'stuck'; return; fi
     control
@@ -187,15 +186,16 @@ rescue() { # starts it as the primary that it was; $1 fenced: a fence that is in
     fi
     at=unfenced
     free_archiver
-    sync "$unfenced" "$data" 2>/dev/null || sync
     [ "$was_told" = no ] || until_gone "$END_SECONDS" || return 1
     if ! server; then start "$@"; fi
     tries=0
     until is_primary; do
         tries=$((tries + 1))
         [ "$tries" -lt $((START_SECONDS * 10)) ] || return 1
+        if [ $((tries % 50)) -eq 0 ] && ! server; then start "$@"; fi
         sleep 0.1
     done
+    sync "$unfenced" "$data" 2>/dev/null || sync
 }
 
 start() { # the words after the first
@@ -215,7 +215,7 @@ by_itself() { # the words that let it start by itself again: those after the fir
 }
 
 server || true
-while if [ "$at" = stopped ]; then hear "$silence"; else hear "$patience"; fi; do
+while case $at in stopped) hear "$silence" ;; fenced) hear $((silence * 2)) ;; *) hear "$patience" ;; esac; do
     set -f
     case $said in
     state) tell_state ;;
