@@ -77,10 +77,13 @@ def _part(pair: Pair) -> None:
     # else the bare command's own crash recovery throws the WAL away that leads back to the fork
     pair.old.sql("ALTER SYSTEM SET wal_keep_size = '2GB'")
     pair.old.sql("SELECT pg_reload_conf()")
+    # else what one run has replayed is cleaned away under the next, which begins from the same old state
+    pair.new.sql("ALTER SYSTEM SET wal_keep_size = '2GB'")
+    pair.new.sql("SELECT pg_reload_conf()")
     pair.new.run([f"{pair.new.bin_directory}/pg_ctl", "-D", pair.new.data_directory, "promote"], user="postgres")
     _wait(lambda: pair.new.sql("SELECT pg_is_in_recovery()") == [["f"]])
-    for host, word in ((pair.old, "lost"), (pair.new, "won")):
-        host.sql(f"UPDATE bulk SET text = '{word}' WHERE n % 97 = 0 AND n < {LOST_ROWS * 97}", database="registry")
+    for host, word, first in ((pair.old, "lost", 1000), (pair.new, "won", 100_000)):
+        host.sql(f"UPDATE bulk SET text = text || '{word}' WHERE n BETWEEN {first} AND {first + LOST_ROWS}", database="registry")
     pair.old.run(f"kill -9 $(head -n 1 {pair.data}/postmaster.pid)")
     time.sleep(1)
 

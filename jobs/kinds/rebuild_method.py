@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jobs.kinds.copying import tools_of, tools_on
-from jobs.kinds.kept import Ground, ground_of
+from jobs.kinds.kept import ground_of
 from jobs.kinds.scene import Scene, own_file, path_of, postgres_of
 from jobs.recipe import NodeSpec, World
 from remote import config, lsn
@@ -84,24 +84,31 @@ def why_no_rewind(scene: Scene, world: World, target: NodeSpec) -> str:  # noqa:
     own, its = max(control.timeline, server.timeline if server.role == "primary" else 0), primary.timeline
     if own == its:
         return f"both are on timeline {its}, and it would not see what differs"
-    return _why_no_way_back(ground_of(world, target), ground_of(world, scene.primary), server, scene, own)
-
-
-def _why_no_way_back(here: Ground, there: Ground, server: Postgres, scene: Scene, own: int) -> str:
-    """Its WAL must lead back from the fork to a checkpoint before it."""
-    assert server.control is not None
-    fork = lsn.left_at(there.switches, own)
+    fork = lsn.left_at(ground_of(world, scene.primary).switches, own)
     if fork is None:
         return f"the history of {scene.primary.name} never was on timeline {own}"
+    return _why_no_way_back(scene, world, target, own, fork)
+
+
+def _why_no_way_back(scene: Scene, world: World, target: NodeSpec, own: int, fork: int) -> str:
+    """Its WAL must lead back from the fork to a checkpoint before it, and the primary's from there to where it is now."""
+    here, there = ground_of(world, target), ground_of(world, scene.primary)
+    server, primary = postgres_of(world, target), postgres_of(world, scene.primary)
+    redo = server.control.redo_lsn if server and server.control else 0
+    end = primary.current_lsn if primary and there.wal else 0
     found = [lsn.parse_wal_file_name(name, scene.segment_bytes) for name in (*here.wal, *there.wal)]
     segments = {file.segment for file in found if file and file.timeline <= own}
     if not here.wal:
         return ""  # not told: pg_rewind itself will say
-    redo = server.control.redo_lsn
-    last = (redo if 0 < redo < fork else fork - 1) // scene.segment_bytes
-    if last not in segments:
-        missing = lsn.segment_name(own, last, scene.segment_bytes)
+    first = (redo if 0 < redo < fork else fork - 1) // scene.segment_bytes
+    if first not in segments:
+        missing = lsn.segment_name(own, first, scene.segment_bytes)
         return f"its WAL does not lead back to what both have in common: {missing} is neither in its pg_wal nor in an archive"
+    replayed = {file.segment for file in found if file and file.timeline > own}
+    for segment in range(fork // scene.segment_bytes + 1, end // scene.segment_bytes):
+        if segment not in replayed:
+            missing = lsn.segment_name(own + 1, segment, scene.segment_bytes)[8:]
+            return f"WAL that it would have to replay is gone: …{missing} is neither in the primary's pg_wal nor in an archive"
     return ""
 
 

@@ -73,7 +73,7 @@ case $(control "$new" 'Database cluster state') in
     ;;
 esac
 
-sync_option=
+sync_option= has_all=
 if "$bin/pg_rewind" --help | grep -q -e --no-sync; then sync_option=--no-sync; fi # all at once below
 said=$(mktemp)
 trap 'rm -f "$said"; kill $syncing 2>/dev/null || :' EXIT
@@ -83,6 +83,14 @@ while :; do
     missing=$(sed -n 's/.*could not open file ".*\/\([0-9A-F]\{24\}\)".*/\1/p' "$said" | tail -n 1)
     [ -n "$missing" ] || exit 1
     [ ! -e "$new/$wal/$missing" ] || exit 1
+    if [ -z "$has_all" ]; then # what the old directory has, at once
+        has_all=yes
+        for file in "$data/$wal"/*; do
+            name=${file##*/}
+            if [ -f "$file" ] && [ "${#name}" = 24 ] && [ ! -e "$new/$wal/$name" ]; then take "$file"; fi
+        done
+        if [ -e "$new/$wal/$missing" ]; then echo "$missing and others come from $data/$wal"; continue; fi
+    fi
     fetch "$missing" || { echo "$missing, which leads back to what both have in common, is neither in $data/$wal nor in $archive, nor has the primary it" >&2; exit 1; }
 done
 
@@ -90,14 +98,27 @@ found=$(control "$new" 'Database system identifier')
 [ "$found" = "$identifier" ] || { echo "the copy is of another database system: $found, not $identifier" >&2; exit 1; }
 rm -f "$new"/recovery.* "$new"/*.signal "$new"/postmaster.*
 find "$new/pg_replslot" -mindepth 1 -delete
-# its replay begins at the common checkpoint: WAL from there up to the fork that the primary has recycled is taken from the old directory
+# its replay begins at the common checkpoint: WAL from there on that the primary has recycled is fetched, on the timeline that it followed
 start=$(sed -n 's/^START WAL LOCATION: .*(file [0-9A-F]\{8\}\([0-9A-F]\{16\}\)).*/\1/p' "$new/backup_label" 2>/dev/null || :)
-timeline=$(ls "$new/$wal" | grep -E '^[0-9A-F]{8}\.history$' | sort | tail -n 1 | cut -c1-8)
-fork=$(ls "$new/$wal" | grep -E "^${timeline:-none}[0-9A-F]{16}\$" | sort | head -n 1 | cut -c9-)
-if [ -n "$start" ] && [ -n "$fork" ]; then
-    for name in $(ls "$data/$wal" "$archive" 2>/dev/null | grep -E '^[0-9A-F]{24}$' | sort -u); do
-        segment=${name#????????}
-        if ! [ "$segment" \< "$start" ] && [ "$segment" \< "$fork" ] && ! ls "$new/$wal" | grep -q "^[0-9A-F]\{8\}$segment\$"; then fetch "$name"; fi
+history=$(ls "$new/$wal" | grep -E '^[0-9A-F]{8}\.history$' | sort | tail -n 1)
+if [ -n "$start" ] && [ -n "$history" ]; then
+    per_log=$((0x100000000 / $(control "$new" 'Bytes per WAL segment')))
+    number() { echo $((0x${1%????????} * per_log + 0x${1#????????})); } # of LLLLLLLLSSSSSSSS
+    newest=$(ls "$new/$wal" | grep -E "^${history%.history}[0-9A-F]{16}\$" | sort | tail -n 1 | cut -c9-)
+    segment=$(number "$start") last=$(number "${newest:-$start}")
+    while [ "$segment" -lt "$last" ]; do
+        suffix=$(printf '%08X%08X' $((segment / per_log)) $((segment % per_log)))
+        # the timeline that this file is of: the first that was left behind its end, else the newest
+        timeline=${history%.history}
+        while read -r left where _; do
+            case $where in */*) ;; *) continue ;; esac
+            at=$((0x${where%/*} * per_log + 0x${where#*/} / (0x100000000 / per_log)))
+            if [ "$segment" -lt "$at" ]; then timeline=$(printf '%08X' "$left"); break; fi
+        done <"$new/$wal/$history"
+        if [ ! -e "$new/$wal/$timeline$suffix" ]; then
+            fetch "$timeline$suffix" || { echo "$timeline$suffix, which it has to replay, is nowhere any more" >&2; exit 1; }
+        fi
+        segment=$((segment + 1))
     done
 fi
 # none of this WAL is this server's to archive, should it be promoted one day
