@@ -127,7 +127,8 @@ def chosen_file(scene: Scene, world: World, spec: NodeSpec, chosen: Mapping[str,
     """postgresql.conf with nothing but the part changed that people chose. ConfigDamaged where it cannot be written back."""
     text = base_text(scene, world, spec, "postgresql.conf")
     block = config.block_of(text)
-    lines = (*panel_lines(block.lines if block else ()), *chosen_lines(chosen))
+    panels = [line for line in panel_lines(block.lines if block else ()) if line.split(" ", 1)[0] not in chosen]
+    lines = (*panels, *chosen_lines(chosen))
     return _file(scene, world, spec, "postgresql.conf", config.with_block(text, lines, _who(scene)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,10 +99,10 @@ class Control:
             return [_reload_step(spec, world)]
         if self.name == "start":
             return [_start_step(spec), _follows_step(brief, spec, _is_standby(world, spec))]
-        before = _look_step(spec)
+        before = look_step(spec)
         if self.name == "stop":
             return [before, _stop_step(spec, world)]
-        proof = _follows_step(brief, spec, True) if _is_standby(world, spec) else _followers_step(brief, spec)
+        proof = _follows_step(brief, spec, True) if _is_standby(world, spec) else followers_step(brief, spec)
         return [before, _restart_step(brief, spec, world), proof]
 
     def summary(self, params: ControlParams, brief: Brief, world: World) -> Sequence[str]:
@@ -222,16 +222,17 @@ def _slot_check(brief: Brief, world: World, spec: NodeSpec) -> Check | None:
 # -- steps ---------------------------------------------------------------------------------------------------------------------
 
 
-def _look_step(spec: NodeSpec) -> Step:
-    """One note for stop and restart: who streamed from it. The checkpoint shortens what comes next."""
+def look_step(spec: NodeSpec, is_settled: Callable[[World], bool] = lambda _world: False, checkpoint: bool = True) -> Step:
+    """Who streams from it before it is away; `followers_step` asks for them again. is_settled: nothing is going to happen."""
     command = on_host(
         "if_it_runs.sh", spec.data_directory, spec.bin_directory, spec.owner, user=spec.owner, timeout_seconds=900.0,
-        stdin=f"CHECKPOINT;\n{FOLLOWERS_SQL}",
+        stdin=("CHECKPOINT;\n" if checkpoint else "") + FOLLOWERS_SQL,
     )  # fmt: skip
     return Step(
-        key=f"node.look#{spec.name}", node=spec.name, title="Write a checkpoint, and note who streams from it", note=LOOKED,
-        done=lambda world: LOOKED in world.notes, actions=lambda _world: (command,),
-        why="What is on disk already need not be written while it stops.",
+        key=f"node.look#{spec.name}", node=spec.name, note=LOOKED, actions=lambda _world: (command,),
+        title=f"{'Write a checkpoint, and note' if checkpoint else 'Note'} who streams from it",
+        done=lambda world: LOOKED in world.notes or is_settled(world),
+        why="What is on disk already need not be written while it stops." if checkpoint else "They must stream again afterwards.",
     )  # fmt: skip
 
 
@@ -319,7 +320,7 @@ def _follows_step(brief: Brief, spec: NodeSpec, is_standby: bool) -> Step:
     )  # fmt: skip
 
 
-def _followers_step(brief: Brief, spec: NodeSpec) -> Step:
+def followers_step(brief: Brief, spec: NodeSpec) -> Step:
     """Whoever streamed from it before does so again."""
 
     def done(world: World) -> bool:

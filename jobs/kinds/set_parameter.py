@@ -10,7 +10,7 @@ from typing import Any
 from jobs.kinds import checks, service
 from jobs.kinds.chosen import MANAGED, chosen_in
 from jobs.kinds.configuration import chosen_file
-from jobs.kinds.control import reload_command
+from jobs.kinds.control import followers_step, look_step, reload_command
 from jobs.kinds.following import role_scene
 from jobs.kinds.line import Line
 from jobs.kinds.params import Reader
@@ -119,12 +119,14 @@ class SetParameter:
         scene = _scene(brief, world)
         followers = sorted(scene.followers, key=lambda spec: spec.name)
         members = (*followers, scene.primary)
-        steps = [_reset_step(params, spec) for spec in members if scene.version.has_auto_conf]
+        is_restart = known_of(scene, world, scene.primary, params).context in (RESTART, "")
+        steps = [look_step(scene.primary, lambda now: _is_settled(scene, params, now), checkpoint=is_restart)]
+        steps += [_reset_step(params, spec) for spec in members if scene.version.has_auto_conf]
         steps += [_apply_step(scene, params, world, spec) for spec in members]
         if _is_watched(scene, params):
             for spec in followers:
                 steps += [_replayed_step(scene, params, spec), _lower_step(scene, params, world, spec)]
-        return steps
+        return [*steps, followers_step(brief, scene.primary)]
 
     def summary(self, params: SetParameterParams, brief: Brief, world: World) -> Sequence[str]:
         scene = _scene(brief, world)
@@ -281,6 +283,10 @@ def _is_applied(scene: Scene, params: SetParameterParams, world: World, spec: No
     server = postgres_of(world, spec)
     is_read = is_up(server) and known_of(scene, world, spec, params).is_applied
     return is_read and has_file(world, _file(scene, params, world, spec), spec)
+
+
+def _is_settled(scene: Scene, params: SetParameterParams, world: World) -> bool:
+    return all(_is_applied(scene, params, world, spec) for spec in scene.members)
 
 
 def _must_wait(scene: Scene, params: SetParameterParams, world: World, spec: NodeSpec) -> bool:

@@ -159,6 +159,6 @@ def test_the_label_of_a_primary_that_crashed_in_an_exclusive_backup_is_moved_asi
     pg1.run(f"rm -rf {data} && mv /srv/copy {data}")
     with pytest.raises(Exception, match="did not start"):
         pg1.pg_start()
-    with pytest.raises(Exception, match="backup_label stays: it was put here .* this is a copy"):
+    with pytest.raises(Exception, match=r"backup_label stays: it was put here .* this is a copy"):
         room.run("repair", {"node": "pg1"}, ["pg1"], job="job-3")
     assert pg1.run(["ls", f"{data}/backup_label"]).returncode == 0

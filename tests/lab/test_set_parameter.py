@@ -20,6 +20,10 @@ def connections(value: int) -> dict[str, str]:
     return {"name": "max_connections", "value": str(value)}
 
 
+def changed(room: Room) -> list[str]:
+    return [key for key in room.acted() if key.startswith("parameter.")]
+
+
 @pytest.mark.parametrize(("postgres", "layout"), [("15", "debian"), ("11", "cocca")])
 def test_max_connections_is_raised_on_the_standby_first_and_lowered_on_the_primary_first(
     new_lab: Any, postgres: str, layout: str
@@ -30,12 +34,12 @@ def test_max_connections_is_raised_on_the_standby_first_and_lowered_on_the_prima
     room.run("setup", SETUP, BOTH)
     pg1.sql("ALTER SYSTEM SET max_connections = 120")
     room.run("set_parameter", connections(180), BOTH, job="job-2")
-    assert room.acted() == ["parameter.reset#pg1", "parameter.apply#pg2", "parameter.apply#pg1"]
+    assert changed(room) == ["parameter.reset#pg1", "parameter.apply#pg2", "parameter.apply#pg1"]
     assert [host.sql("SHOW max_connections") for host in (pg1, pg2)] == [[["180"]], [["180"]]]
     room.run("set_parameter", connections(180), BOTH, job="job-3")
     assert room.acted() == []
     room.run("set_parameter", connections(90), BOTH, job="job-4")
-    assert room.acted() == ["parameter.apply#pg1", "parameter.replayed#pg2", "parameter.lower#pg2"]
+    assert changed(room) == ["parameter.apply#pg1", "parameter.replayed#pg2", "parameter.lower#pg2"]
     assert [host.sql("SHOW max_connections") for host in (pg1, pg2)] == [[["90"]], [["90"]]]
     # a reload is enough for others, and a later job that writes the block anew keeps both
     room.run("set_parameter", {"name": "Work_Mem", "value": "12MB"}, BOTH, job="job-5")
