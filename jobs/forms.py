@@ -12,9 +12,11 @@ from django.utils.translation import gettext_lazy
 from clusters.models import Cluster, Node, NodeState
 from clusters.services import watched_from
 from jobs.job_form import JobForm
+from jobs.kinds.settings import share_megabytes
 from jobs.models import Job
 from jobs.operation_forms import OPERATIONS
 from pgpanel.templatetags.show import bytes_shown
+from remote import versions
 from remote.facts import Facts, facts_from_json
 
 METHODS = [
@@ -80,7 +82,7 @@ class SetupForm(CopyForm):
     )
     keep_megabytes = forms.IntegerField(
         label=gettext_lazy("At most so much WAL is kept on the primary, MB"), min_value=0, required=False, initial=0,
-        help_text=gettext_lazy("0: a share of the disk, which the plan names. A standby away for longer is copied again."),
+        help_text=gettext_lazy("0: by the size of the disk, as the plan says; only used while a standby is away."),
     )  # fmt: skip
     archive = forms.BooleanField(
         label=gettext_lazy("Archive WAL to the standbys"), required=False, initial=True,
@@ -118,6 +120,11 @@ class SetupForm(CopyForm):
         label=gettext_lazy("The panel's addresses, for watching over TCP"), required=False,
         help_text=gettext_lazy("Separated by commas. Empty: the panel watches by SSH only."),
     )  # fmt: skip
+
+    def __init__(self, *arguments: Any, cluster: Cluster, **options: Any) -> None:
+        super().__init__(*arguments, cluster=cluster, **options)
+        if words := kept_words(cluster, str(self.initial.get("primary") or "")):
+            self.fields["keep_megabytes"].help_text = words
 
     @classmethod
     def proposed(cls, cluster: Cluster) -> dict[str, Any]:
@@ -169,6 +176,30 @@ def disks(cluster: Cluster) -> list[dict[str, str]]:
                 "wal": bytes_shown(postgres.wal_bytes),
             })  # fmt: skip
     return found
+
+
+def kept_words(cluster: Cluster, primary: str) -> str:
+    """What 0 means on this primary, in MB; "" while its disk has not been seen."""
+    node = cluster.nodes.select_related("state").filter(name=primary).first()
+    facts = _facts(node) if node else None
+    postgres = next(iter(facts.clusters), None) if facts else None
+    mount = facts.mount_of(postgres.data_directory) if facts and postgres else None
+    if node is None or postgres is None or mount is None:
+        return ""
+    is_limit = versions.of(postgres.major or node.postgres_major).has_setting("max_slot_wal_keep_size")
+    names = {
+        "kept": f"{share_megabytes(mount.size_bytes >> 20, is_limit=is_limit):,}", "name": node.name,
+        "data": bytes_shown(postgres.size_bytes), "free": bytes_shown(mount.free_bytes),
+    }  # fmt: skip
+    if is_limit:
+        return _(
+            "0: at most %(kept)s MB on %(name)s, where the data is %(data)s and %(free)s are free. A limit, not a reservation: "
+            "next to nothing is used while every standby keeps up. A standby that falls further behind is copied anew."
+        ) % names  # fmt: skip
+    return _(
+        "0: %(kept)s MB on %(name)s, where the data is %(data)s and %(free)s are free. So much WAL lies there once it has been "
+        "written. A standby that falls further behind catches up from the archive, or is copied anew."
+    ) % names  # fmt: skip
 
 
 def _facts(node: Node) -> Facts | None:

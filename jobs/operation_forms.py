@@ -73,7 +73,7 @@ class SwitchoverForm(CandidateForm):
                 label=_("Command"), required=False, max_length=500, widget=forms.TextInput(attrs={"spellcheck": "false"})
             ),
             f"{name}_seconds": forms.IntegerField(
-                label=_("Seconds"), required=False, min_value=1, max_value=3600, initial=HOOK_SECONDS
+                label=_("Seconds"), required=False, min_value=1, max_value=600, initial=HOOK_SECONDS
             ),
         }
 

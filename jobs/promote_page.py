@@ -278,7 +278,7 @@ def _page(
         "run_text": next((way.text for one in choices for way in one.ways if job and _is_of(job, way)), ""),
         "promise": promise_of(found.primary) if found.primary else None, "may_operate": may_operate, "wrong": wrong,
         "job": job, "plan": made, "steps": planned_steps(made) if made else [], "troubles": troubles(made) if made else [],
-        "busy": Job.objects.filter(cluster=cluster, status__in=Job.ACTIVE).select_related("started_by").first(),
+        "busy": _busy(cluster),
         "is_sure": _is_sure(found, choices) and may_operate and job is None,
         "is_waiting": found.is_asking or bool(job and job.status == Job.Status.PLANNING),
         "primary_state": getattr(found.primary, "state", None), "here": here,
@@ -286,6 +286,12 @@ def _page(
     context |= _by_hand(best) if best else {}
     part = "#page" if request.headers.get("HX-Request") else ""
     return render(request, f"jobs/promote.html{part}", context, status=422 if wrong else 200)
+
+
+def _busy(cluster: Cluster) -> Job | None:
+    """What a promotion would have to end first; the fence job runs beside whatever there is."""
+    active = Job.objects.filter(cluster=cluster, status__in=Job.ACTIVE).exclude(kind="fence")
+    return active.select_related("started_by").defer("plan").first()
 
 
 def _by_hand(best: Choice) -> dict[str, str]:

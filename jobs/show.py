@@ -75,7 +75,10 @@ def proven_of(cluster: Cluster) -> dict[str, Any]:
     job = last_proven(cluster)
     is_fresh = job is not None and job.ended_at is not None and timezone.now() - job.ended_at < PROVEN_FOR
     gap_ms = report_of(job).get("gap_ms") if job else None
+    rehearsed = Job.objects.filter(cluster=cluster, kind="rehearse", status=Job.Status.SUCCEEDED).defer("plan").first()
     return {
+        "rehearsed": rehearsed,
+        "expected_gap_ms": report_of(rehearsed).get("expected_gap_ms") if rehearsed else None,
         "proven": job,
         "proven_gap_ms": None if gap_ms is None else round(gap_ms),
         "proven_tone": "streaming" if is_fresh else "catching",

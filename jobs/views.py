@@ -39,7 +39,11 @@ JOBS_SHOWN = 100
 
 def job_or_404(request: HttpRequest, job_id: int, role: str = "viewer") -> Job:
     """The job; 404 where its cluster may not be seen, 403 where it may be seen but not this."""
-    job = Job.objects.select_related("cluster", "planned_by", "started_by", "cancel_requested_by").filter(pk=job_id).first()
+    job = (
+        Job.objects.select_related("cluster", "planned_by", "started_by", "cancel_requested_by", "supersedes__started_by")
+        .filter(pk=job_id)
+        .first()
+    )
     if job is None:
         raise Http404(_("No such job."))
     cluster_or_404(person(request), job.cluster.name, role)  # type: ignore[arg-type]
@@ -188,7 +192,9 @@ def _do(request: HttpRequest, job: Job, act: Callable[[], object]) -> HttpRespon
 @require_POST
 def job_start(request: HttpRequest, job_id: int) -> HttpResponse:
     job = job_or_404(request, job_id, "operator")
-    return _do(request, job, lambda: services.job_start(job, request.POST.get("hash", ""), person(request), where_from(request)))
+    supersede = "supersede" in request.POST
+    return _do(request, job, lambda: services.job_start(
+        job, request.POST.get("hash", ""), person(request), where_from(request), supersede=supersede))  # fmt: skip
 
 
 @require_POST
@@ -222,7 +228,8 @@ def job_detail(request: HttpRequest, job_id: int) -> HttpResponse:
     context: dict[str, Any] = {
         "job": job, "steps": step_rows(job), "may_operate": may(person(request), "operator", job.cluster),
         "is_wizard": job.kind == "setup", "ending": ending_of(job), "told": told(job), "is_told": is_told(job),
-        "other_keys": _other_keys(job),
+        "other_keys": _other_keys(job), "words": words_of(job),
+        "is_waiting": job.status == Job.Status.PLANNED and job.supersedes is not None,
     }  # fmt: skip
     if part in ("steps", "state", "wizard"):
         return render(request, f"jobs/job_detail.html#{part}", context)

@@ -71,8 +71,12 @@ def keep_megabytes(scene: Scene, params: SetupParams, world: World) -> int:
     if params.keep_megabytes:
         return params.keep_megabytes
     mount = world.facts(scene.primary.name).mount_of(scene.primary.data_directory)
-    size = mount.size_bytes // 1024**2 if mount else 0
-    share, most = (size // 4, 512 * 1024) if has_slots(scene, params) else (size // 8, 16 * 1024)
+    return share_megabytes(mount.size_bytes // 1024**2 if mount else 0, is_limit=has_slots(scene, params))
+
+
+def share_megabytes(disk_megabytes: int, *, is_limit: bool) -> int:
+    """is_limit: of slots, used only while a standby is away; else so much lies there always."""
+    share, most = (disk_megabytes // 4, 512 * 1024) if is_limit else (disk_megabytes // 8, 16 * 1024)
     return min(most, max(64, 1 << max(share.bit_length() - 1, 0)))
 
 

@@ -242,3 +242,42 @@ def test_the_plan_s_button_is_the_operation_by_the_roles_that_the_plan_found(cli
     assert (
         '<button type="submit" class="btn btn-primary">Switch over: pg2 becomes primary, pg1 becomes its standby</button>' in page
     )
+
+
+REAL = {
+    "switchover": {"candidate": "pg2"},
+    "rehearse": {"candidate": "pg2"},
+    "rebuild": {"node": "pg2"},
+    "undo_rebuild": {"node": "pg2"},
+    "forget_old": {"node": "pg2", "typed": "pg2"},
+    "repair": {"node": "pg3"},
+    "repoint": {"node": "pg3", "upstream": "pg2"},
+    "remove_standby": {"node": "pg3"},
+    "start": {"node": "pg2"},
+    "stop": {"node": "pg2"},
+    "restart": {"node": "pg2"},
+    "reload": {"node": "pg2"},
+    "set_parameter": {"name": "work_mem", "value": "64MB"},
+    "rotate_password": {"purpose": "replication"},
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_what_each_form_sends_is_what_its_kind_takes(cluster, monkeypatch, name):
+    monkeypatch.undo()
+    if name not in KINDS:
+        pytest.skip(f"{name} is not there yet")
+    form_class = forms.FORMS[name]
+    form = form_class(form_class.as_sent(cluster, REAL[name]), cluster=cluster)
+    assert form.is_valid(), form.errors
+    assert KINDS[name].title(KINDS[name].params(form.params()))
+
+
+def test_the_setup_form_says_in_plain_words_what_zero_means(cluster, monkeypatch):
+    from cluster_world import facts_of, postgres
+
+    from remote.facts import facts_to_json
+
+    seen(cluster, "pg1", role="primary", facts=facts_to_json(facts_of("pg1", postgres())))
+    assert "at most 16,384 MB on pg1" in forms.kept_words(cluster, "pg1")
+    assert "not a reservation" in forms.kept_words(cluster, "pg1")
