@@ -126,7 +126,7 @@ def ms_shown(milliseconds: float) -> str:
 
 def is_told(job: Job) -> bool:
     """Has the job a story of its own?"""
-    return job.started_at is not None and (bool(report_of(job)) or job.kind in KINDS_TOLD)
+    return job.started_at is not None and job.kind in KINDS_TOLD
 
 
 def report_of(job: Job) -> dict[str, Any]:
