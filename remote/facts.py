@@ -223,7 +223,7 @@ class Postgres:
     included_texts: path → text of the files that postgresql.conf includes. job_marker: the text of `pgpanel.job`.
     debian_cluster: "15/main" where postgresql-common knows it. at_boot: Debian's start.conf ("auto", "manual", "disabled"), or
     systemd's word on the PGDG service ("enabled", "disabled"); "" = not known.
-    wal_link: where pg_wal points, "" = a plain directory.
+    wal_link: where pg_wal points, "" = a plain directory. newest_wal: the name of the last WAL file in it, by timeline and number.
     """
 
     data_directory: str
@@ -262,6 +262,7 @@ class Postgres:
     size_bytes: int = 0
     wal_bytes: int = 0
     archive_ready_count: int = 0
+    newest_wal: str = ""
     libraries: tuple[str, ...] = ()
     collations: Mapping[str, str] = field(default_factory=dict)
     roles: tuple[DatabaseRole, ...] = ()

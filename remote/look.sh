@@ -373,6 +373,15 @@ look_files() {
     text job_marker "$data/pgpanel.job"
     count_files "$wal/archive_status" '*.ready'
     row archive_ready "$count"
+    newest_wal
+}
+
+# the name of the last WAL segment by timeline and number
+newest_wal() {
+    set +f
+    for each in "$wal"/????????????????????????; do :; done
+    set -f
+    [ -f "$each" ] && row newest_wal "${each##*/}"
 }
 
 look_tablespaces() {

@@ -28,7 +28,7 @@ _IN_RECOVERY = frozenset({"in archive recovery", "shut down in recovery"})
 _PRIMARY = frozenset({"in production", "shut down", "shutting down", "in crash recovery"})
 _CLUSTER_KEYS = frozenset(
     ["real_path", "postmaster", "stray", "binaries", "pidfile", "auto_conf", "recovery_conf", "present", "job_marker",
-     "archive_ready", "control", "tablespace", "size_kb", "wal_link", "sql", "unseen_database",
+     "archive_ready", "newest_wal", "control", "tablespace", "size_kb", "wal_link", "sql", "unseen_database",
      "socket", "config_file", "hba_file", "included_file", "log_file", "at_boot"]
 )  # fmt: skip
 
@@ -99,6 +99,7 @@ def _with_files(known: Postgres, rows: Mapping[str, list[Row]]) -> Postgres:
         has_backup_label="backup_label" in present,
         job_marker=_one(rows, "job_marker", 1).strip(),
         archive_ready_count=number(_one(rows, "archive_ready")),
+        newest_wal=_one(rows, "newest_wal"),
         size_bytes=max(0, sizes[0] - (0 if "wal_link" in rows else sizes[1])) * 1024,
         wal_bytes=sizes[1] * 1024,
         control=parse_controldata(control),
@@ -315,8 +316,8 @@ def _is_told_to_stand_by(known: Postgres) -> bool:
 
 
 def _standby_timeline(known: Postgres) -> int:
-    """What it receives, else how far the control file says that it has come."""
+    """What it receives, else has received: when its primary is gone it must not seem to fall back to what its control file says."""
     if known.receiver and known.receiver.received_timeline:
         return known.receiver.received_timeline
-    control = known.control
-    return max(control.minimum_recovery_timeline, control.timeline) if control else 0
+    control, newest = known.control, lsn.parse_wal_file_name(known.newest_wal)
+    return max(control.minimum_recovery_timeline, control.timeline, newest.timeline if newest else 0) if control else 0

@@ -1,6 +1,6 @@
 import base64
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remote import layouts, lsn, parse, parse_clusters
-from remote.facts import Facts, FactsRequest, Postgres, facts_from_json, facts_to_json
+from remote.facts import Control, Facts, FactsRequest, Postgres, WalReceiver, facts_from_json, facts_to_json
 from remote.look import facts_command, look_script
 
 FACTS = Path(__file__).parent.parent / "facts"
@@ -274,3 +274,11 @@ def test_what_a_host_heard_of_another_server_tells_a_refusal_from_silence(fields
     assert found.answers is answers
     assert error in found.error
     assert (found.timeline, found.lsn) == ((3, 0x5000148) if found.system_identifier else (0, 0))
+
+
+def test_a_standby_whose_primary_is_gone_does_not_fall_back_to_the_timeline_of_its_control_file() -> None:
+    control = Control("7", "in archive recovery", timeline=1, checkpoint_lsn=0, redo_lsn=0, redo_wal_file="")
+    known = Postgres("/data", "postgres", "15", control=control, newest_wal="0000000200000000000000A1")
+    assert parse_clusters._standby_timeline(known) == 2
+    assert parse_clusters._standby_timeline(replace(known, newest_wal="")) == 1
+    assert parse_clusters._standby_timeline(replace(known, receiver=WalReceiver("streaming", received_timeline=3))) == 3
