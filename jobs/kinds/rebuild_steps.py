@@ -133,7 +133,8 @@ def own_lines(job: Rebuild, world: World) -> tuple[WriteFile, ...]:
 
 def _prepare(job: Rebuild) -> Step:
     scene, target = job.scene, job.target
-    own = (*own_files(scene, job.params, target), note_of(scene, target, job.method))
+    # archiving is the business of `setup`: here only the password with which it will follow
+    own = (*own_files(scene, replace(job.params, archive=False), target), note_of(scene, target, job.method))
     if job.method == "rewind":
         own = (*own, rebuild_source.password_file(scene, target))
 

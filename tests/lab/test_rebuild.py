@@ -9,6 +9,7 @@ from kinds_walk import Refused
 from parted import BOTH, LOST_ROWS, is_alike, kill_postmaster, pair, part, read, streaming, until
 
 from lab import Host, Lab
+from remote.lsn import parse, wal_file_name
 
 pytestmark = pytest.mark.lab
 
@@ -145,22 +146,18 @@ def test_wal_that_was_recycled_is_fetched_from_an_archive_or_it_is_said_up_front
         pg1.sql(f"SELECT pg_switch_wal(); CREATE TABLE more_{number} (id int)", database="registry")
         pg1.sql("CHECKPOINT")
     kill_postmaster(pg1)
-    places = [f"{host.data_directory}/pg_wal" for host in (pg1, pg2)] + [room.spec(name).wal_archive_directory for name in BOTH]
-    needed = ["000000010000000000000003", "000000010000000000000004"]  # with the checkpoint before the fork
-    there = [(host, place, name) for host in (pg1, pg2) for place in dict.fromkeys(places) for name in needed]
-    found = [
-        (host, place, name)
-        for host, place, name in there
-        if host.run(["test", "-e", f"{place}/{name}"], check=False).returncode == 0
-    ]
-    assert not [one for one in found if one[0] == pg1 and "pg_wal" in one[1] and one[2] == needed[0]], "it was not recycled"
-    for host, place, name in found:
-        host.run(f"mkdir -p /root/away && mv '{place}/{name}' /root/away/")
+    history = pg2.run(["cat", f"{pg2.data_directory}/pg_wal/00000002.history"]).stdout
+    fork = wal_file_name(1, parse(history.split()[1]) - 1)
+    # every file up to the fork, wherever it is: one of them has the checkpoint that both have
+    away = 'mkdir -p /root/away; cd "$1" && for file in 00000001*; do [ ! -e "$file" ] || [ "$file" \\> "$2" ] || mv "$file" /root/away/; done'
+    for host in (pg1, pg2):
+        for place in (f"{host.data_directory}/pg_wal", room.spec(host.name).wal_archive_directory):
+            host.run(["sh", "-c", away, "away", place, fork])
     plan, _world = room.plan("rebuild", {"node": "pg1"}, BOTH, job="job-2")
     assert "does not lead back" in plan.summary[0]
     assert any("delta" in step.key for step in plan.steps)
-    for name in needed:  # as if only the archive that it had pushed to had them left
-        pg2.run(f"mv /root/away/{name} '{room.spec('pg2').wal_archive_directory}/'", check=False)
+    # as if only the archive that it had pushed to had them left
+    pg2.run(f"mv /root/away/0* '{room.spec('pg2').wal_archive_directory}/'")
     room.run("rebuild", {"node": "pg1"}, BOTH, job="job-2")
     assert any("comes from the primary's" in line for line in room.said)
     assert streaming(pg2) == [["pg1", "streaming"]]
