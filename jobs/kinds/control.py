@@ -28,6 +28,7 @@ from remote.facts import FactsRequest, Postgres, Unreachable
 
 Verb = Literal["start", "stop", "restart", "reload"]
 
+BACKLOG = 10
 LOOKED = "looked"
 RELOADED = "reloaded"
 NOTED = "pgpanel.control"
@@ -184,6 +185,7 @@ def _outage_checks(brief: Brief, world: World, spec: NodeSpec, verb: Verb) -> li
     return [
         cut,
         _backup_check(server, spec),
+        _backlog_check(server, spec),
         synchronous_check(brief, world, spec),
         _slot_check(brief, world, spec) if verb == "stop" else None,
     ]
@@ -196,6 +198,14 @@ def _backup_check(server: Postgres, spec: NodeSpec) -> Check | None:
     return Line("node.backup", spec.name, "No exclusive backup is running").warning(
         reason, "end it first", "SELECT pg_stop_backup();"
     )
+
+
+def _backlog_check(server: Postgres, spec: NodeSpec) -> Check | None:
+    """A primary that is stopped archives what it has first."""
+    if server.role != "primary" or server.archive_ready_count < BACKLOG:
+        return None
+    line, waiting = Line("node.archive", spec.name, "WAL that waits to be archived"), _counted(server.archive_ready_count, "file")
+    return line.warning(f"{waiting}: the stop waits while they are archived", "look at the archiver first, if it does not move")
 
 
 def _slot_check(brief: Brief, world: World, spec: NodeSpec) -> Check | None:

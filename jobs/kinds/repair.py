@@ -104,7 +104,7 @@ class Repair:
         patient = self._patient(params, brief, world)
         if patient.spec == patient.scene.primary:
             return [_label_step(patient), _start_step(patient.spec)]
-        steps = [step for cure, some in _cures(patient) if params.cure in ("auto", cure) for step in some]
+        steps = [step for cure, some in _cures(patient) if params.cure in ("auto", cure) or cure == "start" for step in some]
         return [*steps, following.streaming_step(patient.scene, patient.spec, patient.upstream)]
 
     def summary(self, params: RepairParams, brief: Brief, world: World) -> Sequence[str]:

@@ -92,6 +92,8 @@ def bridge_of(scene: Scene, world: World, spec: NodeSpec, upstream: NodeSpec, fi
     if server is None or until is None or first >= until or until - first > MOST:
         return Bridge(first, until)
     had = (own.archive if is_restoring(server, spec) else frozenset()) | (own.wal if not server.answers_sql else frozenset())
+    if not server.is_running and own.top == until - 1:  # where a bridge ends; were it torn, it would show once the server runs
+        had |= {own.top}
     others = {node.name: listing_of(scene, world, node).whole for node in scene.members if node != spec}
     missing = {
         number: tuple(name for name, whole in others.items() if number in whole)

@@ -29,13 +29,13 @@ def streaming(host: Host) -> list[str]:
     return [row[0] for row in host.sql("SELECT application_name FROM pg_stat_replication WHERE state = 'streaming' ORDER BY 1")]
 
 
-def write_segments(pg1: Host, pg3: Host, count: int) -> None:
+def write_segments(pg1: Host, pg3: Host, count: int, wals: str = WALS) -> None:
     """So much that the primary removes what it does not have to keep; pg3's archive has all of it."""
     for _each in range(count):
         pg1.sql("CREATE TABLE IF NOT EXISTS filler AS SELECT 1 AS id; INSERT INTO filler SELECT 1; SELECT pg_switch_wal();")
     last = pg1.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")[0][0]
     before = f"{int(last, 16) - 2:024X}"
-    eventually(lambda: before in pg3.run(["ls", WALS]).stdout)
+    eventually(lambda: before in pg3.run(["ls", wals]).stdout)
     pg1.sql("CHECKPOINT")
     pg1.sql("CHECKPOINT")
 
@@ -162,3 +162,27 @@ def test_the_label_of_a_primary_that_crashed_in_an_exclusive_backup_is_moved_asi
     with pytest.raises(Exception, match=r"backup_label stays: it was put here .* this is a copy"):
         room.run("repair", {"node": "pg1"}, ["pg1"], job="job-3")
     assert pg1.run(["ls", f"{data}/backup_label"]).returncode == 0
+
+
+def test_a_copy_with_its_label_gets_its_wal_into_pg_wal_where_it_restores_from_no_archive(new_lab: Any) -> None:
+    """The label stays; without the WAL that it names the server would wait for ever."""
+    lab: Lab = new_lab()
+    wishes: dict[str, Any] = {"postgres": "11", "layout": "cocca"}
+    pg1 = lab.up("pg1", **wishes)
+    pg2, pg3 = lab.up_all(["pg2", "pg3"], create=False, **wishes)
+    room = Room(lab, {"pg1": pg1, "pg2": pg2, "pg3": pg3})
+    room.run("setup", {"primary": "pg1", "standbys": ["pg2", "pg3"], "retention": "segments", "keep_megabytes": 32}, ALL)
+    pg2.pg_stop()
+    data, wals, bin_directory = pg2.data_directory, "/opt/cocca-8/postgresql/wals", pg2.bin_directory
+    copy = f"{bin_directory}/pg_basebackup -X none -c fast -D {data}.new -h {pg1.ip} -U pgpanel_replication"
+    pg2.run(f"PGPASSFILE={wals}/.pgpanel/pgpass {copy}", user="postgres")
+    pg2.run(f"grep -v -e restore_command -e cleanup {data}/recovery.conf >{data}.new/recovery.conf", user="postgres")
+    pg2.run(f"mv {data} {data}.aside && mv {data}.new {data} && rm -f {wals}/0000*")
+    write_segments(pg1, pg3, 8, wals)
+    label = pg2.run(["cat", f"{data}/backup_label"]).stdout
+    plan = room.run("repair", {"node": "pg2"}, ALL, job="job-2")
+    assert label.partition("(file ")[2][:24] in plan.summary[0]
+    assert {"bridge.fetch#pg2", "node.start#pg2"} <= set(room.acted())
+    assert streaming(pg1) == ["pg2", "pg3"]
+    assert pg2.sql("SELECT count(*) FROM filler") == pg1.sql("SELECT count(*) FROM filler")
+    assert pg2.run(["ls", wals]).stdout == ""
