@@ -100,12 +100,16 @@ def slot_steps(scene: Scene, params: SetupParams) -> list[Step]:
     return [slot_step(scene, spec) for spec in direct] if has_slots(scene, params) else []
 
 
-def slot_step(scene: Scene, spec: NodeSpec) -> Step:
-    name, primary = scene.slot(spec), scene.primary
+def slot_sql(scene: Scene, name: str) -> str:
     lost = "wal_status = 'lost'" if scene.version.has_slot_limit else "false"
     # a slot that has lost its WAL is of no use to anybody: what it was for needs a new copy
     drop = f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {postgres.literal(name)}"  # noqa: S608
-    sql = f"{drop} AND NOT active AND {lost};\n{postgres.create_slot_sql(name, scene.version)}"
+    return f"{drop} AND NOT active AND {lost};\n{postgres.create_slot_sql(name, scene.version)}"
+
+
+def slot_step(scene: Scene, spec: NodeSpec) -> Step:
+    name, primary = scene.slot(spec), scene.primary
+    sql = slot_sql(scene, name)
 
     def done(world: World) -> bool:
         server = postgres_of(world, primary)

@@ -12,6 +12,8 @@ from remote import passwords, postgres
 from remote.command import Action, Command, Secret, Text, WriteFile
 
 ROLE = "pgpanel_rewind"
+WORD = "pgpanel-rewind"
+"""How its line in pg_hba.conf ends."""
 QUIET = "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic';\n"
 FUNCTIONS = (
     "pg_ls_dir(text, boolean, boolean)",
@@ -43,7 +45,8 @@ def connection(scene: Scene) -> str:
 def open_step(scene: Scene, target: NodeSpec, slot_sql: str, slot: str, is_over: Callable[[World], bool]) -> Step:
     """Slot first: from now on the primary keeps the WAL. Then role and line, then CHECKPOINT, without which the control file still
     names the timeline before the promotion and pg_rewind would see nothing to do."""
-    primary, word = scene.primary, _word(scene)
+    primary, line = scene.primary, hba_line(scene, target)
+    hba = f"{primary.config_directory}/pg_hba.conf"
 
     def done(world: World) -> bool:
         if is_over(world):
@@ -52,15 +55,12 @@ def open_step(scene: Scene, target: NodeSpec, slot_sql: str, slot: str, is_over:
         if server is None or server.control is None or server.role_named(ROLE) is None:
             return False
         has_slot = not slot or any(found.name == slot and found.wal_status != "lost" for found in server.slots)
-        return has_slot and has_line(world, scene) and server.control.timeline == server.timeline
+        return has_slot and f"{line}  # {WORD}" in _ours(world, scene) and server.control.timeline == server.timeline
 
     def actions(world: World) -> Sequence[Action]:
-        line = f"host postgres {ROLE} {hba_address(target.address)} {'scram-sha-256' if scene.version.has_scram else 'md5'}"
         return (
             _psql(scene, world, (slot_sql, *role_sql(scene))),
-            on_host(
-                "hba_line.sh", "add", f"{primary.config_directory}/pg_hba.conf", word, line, *_reload(primary), user=primary.owner
-            ),
+            on_host("hba_line.sh", "add", hba, WORD, line, *_reload(primary), user=primary.owner),
             _psql(scene, world, "CHECKPOINT;\n"),
         )
 
@@ -74,7 +74,7 @@ def open_step(scene: Scene, target: NodeSpec, slot_sql: str, slot: str, is_over:
 
 
 def close_step(scene: Scene, target: NodeSpec, is_over: Callable[[World], bool]) -> Step:
-    primary, word = scene.primary, _word(scene)
+    primary, hba = scene.primary, f"{scene.primary.config_directory}/pg_hba.conf"
     drop = (
         f"DO $drop$ BEGIN IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = '{ROLE}')"  # noqa: S608
         f" THEN DROP OWNED BY {ROLE}; DROP ROLE {ROLE}; END IF; END $drop$;\n"
@@ -82,12 +82,10 @@ def close_step(scene: Scene, target: NodeSpec, is_over: Callable[[World], bool])
 
     def done(world: World) -> bool:
         server = postgres_of(world, primary)
-        return not has_line(world, scene) and (server is None or server.role_named(ROLE) is None)
+        return not _ours(world, scene) and (server is None or server.role_named(ROLE) is None)
 
     def actions(world: World) -> Sequence[Action]:
-        shut = on_host(
-            "hba_line.sh", "remove", f"{primary.config_directory}/pg_hba.conf", word, "", *_reload(primary), user=primary.owner
-        )
+        shut = on_host("hba_line.sh", "remove", hba, WORD, "", *_reload(primary), user=primary.owner)
         return (shut, _psql(scene, world, drop))
 
     return Step(
@@ -98,9 +96,14 @@ def close_step(scene: Scene, target: NodeSpec, is_over: Callable[[World], bool])
     )  # fmt: skip
 
 
-def has_line(world: World, scene: Scene) -> bool:
+def hba_line(scene: Scene, target: NodeSpec) -> str:
+    return f"host postgres {ROLE} {hba_address(target.address)} {'scram-sha-256' if scene.version.has_scram else 'md5'}"
+
+
+def _ours(world: World, scene: Scene) -> list[str]:
+    """Lines of this kind in pg_hba.conf, be they of a rebuild that was given up."""
     text = path_of(world, scene.primary, f"{scene.primary.config_directory}/pg_hba.conf").text or ""
-    return any(line.endswith(f"# {_word(scene)}") for line in text.splitlines())
+    return [line for line in text.splitlines() if line.endswith(f"# {WORD}")]
 
 
 def role_sql(scene: Scene) -> tuple[str | Secret, ...]:
@@ -123,7 +126,3 @@ def _psql(scene: Scene, world: World, sql: Text) -> Command:
     server = postgres_of(world, scene.primary)
     where = server.socket_directory if server else ""
     return postgres.psql(scene.primary, sql, socket_directory=where, timeout_seconds=CHECKPOINT_SECONDS)
-
-
-def _word(scene: Scene) -> str:
-    return f"pgpanel-rewind:{scene.brief.job}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from jobs.kinds import rebuild_source, rsync_copy, service
 from jobs.kinds.configuration import config_file, hba_file, is_answering
-from jobs.kinds.copying import Copy, compressions_of, copy_steps, method_of, slot_step
+from jobs.kinds.copying import Copy, compressions_of, copy_steps, method_of, slot_sql, slot_step
 from jobs.kinds.following import autostart_step
 from jobs.kinds.kept import reader_file, reading_line
 from jobs.kinds.keys import own_files
@@ -33,7 +33,6 @@ from jobs.kinds.scene import (
 from jobs.kinds.settings import has_slots
 from jobs.kinds.standby import has_recovery_conf, recovery_file
 from jobs.recipe import NodeSpec, Step, World
-from remote import postgres
 from remote.command import Action, Command, Detached, WriteFile
 
 LOST = "lost_transactions"
@@ -82,7 +81,7 @@ def rebuild_steps(job: Rebuild, world: World) -> list[Step]:
 
 def _by_rewind(job: Rebuild, _world: World) -> list[Step]:
     slot = job.scene.slot(job.target) if has_slots(job.scene, job.params) else ""
-    sql = postgres.create_slot_sql(slot, job.scene.version) if slot else ""
+    sql = slot_sql(job.scene, slot) if slot else ""
     opened = rebuild_source.open_step(job.scene, job.target, sql, slot, job.is_made)
     return [opened, _stop(job), _rewind(job)]
 

@@ -149,7 +149,8 @@ def test_wal_that_was_recycled_is_fetched_from_an_archive_or_it_is_said_up_front
     history = pg2.run(["cat", f"{pg2.data_directory}/pg_wal/00000002.history"]).stdout
     fork = wal_file_name(1, parse(history.split()[1]) - 1)
     # every file up to the fork, wherever it is: one of them has the checkpoint that both have
-    away = 'mkdir -p /root/away; cd "$1" && for file in 00000001*; do [ ! -e "$file" ] || [ "$file" \\> "$2" ] || mv "$file" /root/away/; done'
+    away = 'mkdir -p /root/away; cd "$1"; for file in 00000001*; do '
+    away += '[ ! -e "$file" ] || [ "$file" \\> "$2" ] || mv "$file" /root/away/; done'
     for host in (pg1, pg2):
         for place in (f"{host.data_directory}/pg_wal", room.spec(host.name).wal_archive_directory):
             host.run(["sh", "-c", away, "away", place, fork])
