@@ -44,6 +44,8 @@ def plan_job(job_id: int) -> None:
 def run_job(job_id: int) -> None:
     if engine.run_job(job_id, is_stopping=lambda: bool(_stopping[0])) == Job.Status.QUEUED:
         enqueue(job_id)
+    for waiting in superseding.ready():
+        enqueue(waiting)
 
 
 @shared_task

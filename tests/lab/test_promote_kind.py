@@ -106,6 +106,7 @@ def test_the_pages_pair_on_11_is_promoted_without_ever_having_been_set_up(lab: L
     pair = lab.source_page_pair(postgres="11", registry_rows=200)
     names = [pair.primary.name, pair.standby.name]
     room = Room(lab, {host.name: host for host in (pair.primary, pair.standby)})
+    room.brief("job-0", names)  # its host key is known from before
     pair.primary.kill()
     words = {"candidate": names[1], "primary": names[0], "attested": names[0], "accept_loss": True, "by": by}
     room.run("promote", words, names)
