@@ -8,6 +8,13 @@ set -f
 wal=$data/pg_wal
 [ -d "$wal" ] || wal=$data/pg_xlog
 
+places() { # its archive, and what waits in it for a node that was away
+    echo "$archive"
+    set +f
+    for each in "$archive"/.pgpanel/spool/*; do [ -d "$each" ] && echo "$each"; done
+    set -f
+}
+
 listed() { # what, directory
     cd "$2" 2>/dev/null || return 0
     names=$(ls | grep -Ex '[0-9A-F]{24}' | sort -k1.9 | tail -n 5000)
@@ -39,15 +46,16 @@ listed() { # what, directory
 
 case ${1:-} in
 list)
-    listed archive "$archive"
+    places | while IFS= read -r directory; do listed archive "$directory"; done
     listed wal "$wal"
     ;;
 get)
     name=${2:-}
     echo "$name" | grep -Eqx '[0-9A-F]{24}|[0-9A-F]{8}\.history' || exit 1
-    for directory in "$archive" "$wal"; do
-        if [ -f "$directory/$name" ]; then exec cat "$directory/$name"; fi
+    { places; echo "$wal"; } | while IFS= read -r directory; do
+        if [ -f "$directory/$name" ]; then cat "$directory/$name"; exit 9; fi
     done
+    [ $? -ne 9 ] || exit 0
     echo "$name is not here" >&2
     exit 3
     ;;
