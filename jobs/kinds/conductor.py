@@ -268,8 +268,17 @@ class Conductor:
             self.report["gap_ms"] = round((time.monotonic() - self.stop_said_at) * 1000, 1)
         self.report |= {"timeline_before": self.timeline, "timeline_after": timeline}
         self.cues.note(f"is the primary, on timeline {timeline}", NEW)
+        self._start_standby()
         self._leave()
         return Ending("done", self.report)
+
+    def _start_standby(self) -> None:
+        """As the standby that its fence makes of it: now that the new one writes, it costs nobody anything."""
+        try:
+            self.cues.say(OLD, "start")
+            self._hear(OLD)
+        except (ConnectionLost, Silent):
+            pass  # the step behind this one starts what does not run
 
     # -- back, or lost ---------------------------------------------------------------------------------------------------------
 

@@ -23,11 +23,12 @@ from jobs.kinds.role_checks import (
     sibling_checks,
     transaction_checks,
 )
-from jobs.kinds.scene import Scene, is_standby_of, own_file, path_of, postgres_of, request_of, sql_at
+from jobs.kinds.scene import Scene, as_permitted, is_standby_of, on_host, own_file, path_of, postgres_of, request_of, sql_at
 from jobs.kinds.settings import archives
 from jobs.kinds.standing import writers
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote import postgres
+from remote.command import Action
 from remote.facts import FactsRequest, Identify
 
 LONGEST_CATCH_UP_SECONDS = 600
@@ -255,9 +256,16 @@ def start_step(scene: Scene, old: NodeSpec) -> Step:
     def done(world: World) -> bool:
         return is_answering(world, old) and is_standby_of(world, old, scene.system_identifier)
 
+    def actions(world: World) -> Sequence[Action]:
+        start = postgres.start(old)
+        command = on_host(
+            "start_if_down.sh", old.data_directory, *start.argv, user=start.user, timeout_seconds=start.timeout_seconds
+        )
+        return (as_permitted(world, old, command),)
+
     return Step(
         key=f"standby.start#{old.name}", node=old.name, title=f"Start {old.name} as a standby of {scene.primary.name}", done=done,
-        actions=lambda world: (service.start_command(world, old),), within_seconds=600, diagnosis=service.log_tail(old),
+        actions=actions, within_seconds=600, diagnosis=service.log_tail(old),
         why="Its configuration as a standby was put in place before the promotion.",
     )  # fmt: skip
 

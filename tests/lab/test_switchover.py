@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from typing import Any
@@ -15,7 +16,7 @@ from lab import Lab
 from lab.host import Host
 
 pytestmark = [pytest.mark.lab, pytest.mark.django_db(transaction=True)]
-TIMES = 20
+TIMES = int(os.environ.get("PGPANEL_SWITCHOVERS", "20"))
 
 
 @pytest.fixture(autouse=True)

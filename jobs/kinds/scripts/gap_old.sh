@@ -1,5 +1,5 @@
 # The old primary's part of a switchover's write gap: one word a line is heard, one line is answered.
-# state, checkpoint, stop SECONDS, fence, rollback, settle, still, leave
+# state, checkpoint, stop SECONDS, fence, start, rollback, settle, still, leave
 # Between "stop" and "fence" it starts the primary again by itself when nobody speaks any more (the end of the input, or silence).
 # That start and the fence each begin with the rename of the same file, so only one of them can happen.
 # $1 data directory  $2 bin directory  $3 owner  $4 port  $5 the fence as it is staged  $6 as it works  $7 as it is taken back
@@ -216,7 +216,6 @@ by_itself() { # the words that let it start by itself again: those after the fir
 
 server || true
 while case $at in stopped) hear "$silence" ;; fenced) hear $((silence * 2)) ;; *) hear "$patience" ;; esac; do
-    set -f
     case $said in
     state) tell_state ;;
     still) answer yes ;;
@@ -228,13 +227,14 @@ while case $at in stopped) hear "$silence" ;; fenced) hear $((silence * 2)) ;; *
     fence) put_fence ;;
     rollback)
         if rescue fenced "$@"; then answer primary; by_itself "$@"; else answer 'failed it does not run as a primary'; fi ;;
+    start) # the standby that the fence makes of it; whether it comes up is asked later
+        if [ "$at" = fenced ] && [ -e "$fence" ] && ! server; then start fenced "$@"; fi
+        answer starting ;;
     settle) rm -f "$unfenced" "$staged"; by_itself "$@"; at=idle; answer settled ;;
     leave) answer left; break ;;
     *) answer "what? $said" ;;
     esac
-    set +f
 done
-set +f
 [ "$at" != idle ] || free_archiver
 if [ "$at" = stopped ]; then rescue staged "$@" && by_itself "$@"; fi
 exit 0
