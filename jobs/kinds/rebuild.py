@@ -14,6 +14,7 @@ from jobs.kinds.rebuild_checks import NAMES, identity_check, method_checks, prim
 from jobs.kinds.rebuild_method import Verdict, estimate, shares_blocks, verdict
 from jobs.kinds.rebuild_steps import Rebuild, rebuild_steps
 from jobs.kinds.scene import Scene, postgres_of, request_of
+from jobs.kinds.standing import role_of
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.facts import FactsRequest, Unreachable
 
@@ -100,11 +101,17 @@ class RebuildKind:
 
 def scene_for(params: RebuildParams, brief: Brief, world: World) -> Scene:
     """The present primary with everybody else behind it, the node to be rebuilt too."""
-    primary = primary_of(brief, world, params.node)
-    assert primary is not None  # `primary_check` has refused otherwise
+    # a job that goes on while the primary is away for a moment: its steps say so, in their own words
+    primary = primary_of(brief, world, params.node) or _primary_that_is_away(brief, world, params.node)
     scene, target = role_scene(primary.name, brief, world), brief.nodes[params.node]
     others = scene.others if target in scene.others else (*scene.others, target)
     return replace(scene, others=others, upstreams={name: above for name, above in scene.upstreams.items() if name != target.name})
+
+
+def _primary_that_is_away(brief: Brief, world: World, target: str) -> NodeSpec:
+    others = [spec for spec in brief.nodes.values() if spec.name != target]
+    servers = {spec.name: postgres_of(world, spec) for spec in others}
+    return next((spec for spec in others if (server := servers[spec.name]) and role_of(server) == "primary"), others[0])
 
 
 def _estimate(scene: Scene, world: World, target: NodeSpec, way: Verdict) -> str:
