@@ -163,7 +163,8 @@ def test_two_spellings_of_one_value_are_the_same(one: str, other: str, unit: str
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "unit"), [("on", "off", ""), ("1GB", "1MB", ""), ("replica", "logical", ""), ("10", "5", ""), ("*", "", "")]
+    ("one", "other", "unit"),
+    [("on", "off", ""), ("1GB", "1MB", ""), ("replica", "logical", ""), ("10", "5", ""), ("*", "", ""), ("0.5", "0.9", "")],
 )
 def test_different_values_are_not_the_same(one: str, other: str, unit: str) -> None:
     assert not config.is_same_value(one, other, unit)
