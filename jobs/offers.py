@@ -55,12 +55,14 @@ def _another(picture: Picture, member: Member) -> bool:
 
 
 def _is_lost_primary(picture: Picture, member: Member) -> bool:
-    """Was a primary and is not any more: it comes back as a standby."""
-    return picture.primary not in (None, member) and member.role != "standby" and not member.is_bare
+    """Was a primary and is not any more: it comes back as a standby. A start guard may hold it as one that follows nobody."""
+    if picture.primary in (None, member) or member.is_bare or not member.is_reachable:
+        return False
+    return member.is_quarantined or member.role != "standby"
 
 
 def _is_standby(picture: Picture, member: Member) -> bool:
-    return member.role == "standby" and picture.primary not in (None, member)
+    return member.role == "standby" and picture.primary not in (None, member) and not member.is_quarantined
 
 
 def _is_broken(picture: Picture, member: Member) -> bool:

@@ -161,6 +161,7 @@ def job_plan_page(request: HttpRequest, job_id: int) -> HttpResponse:
         "troubles": troubles(plan), "passed": passed(plan),
         "passed_count": sum(check.level == "ok" for check in plan.checks),
         "steps": planned_steps(plan), "is_wizard": job.kind == "setup", "words": words_of(job),
+        "other_host_key": OTHER_HOST_KEY,
         "may_start": may(person(request), "operator", job.cluster), "settings_url": _settings_url(job),
         "busy": Job.objects.filter(cluster=job.cluster, status__in=Job.ACTIVE).exclude(pk=job.pk).first(),
         "restarts": sorted({step.restarts for step in plan.steps if step.restarts}),

@@ -63,7 +63,7 @@ def manage(panel: Panel, *words: str, said: str = "") -> None:
 
 def test_a_switchover_by_clicks(ana: Visitor, workers: None, hosts: tuple[Lab, dict[str, Host]]) -> None:
     lab, found = hosts
-    ana.page.set_default_timeout(60_000)
+    ana.page.set_default_timeout(120_000)
     writer = lab.writer(list(found.values()))
     writer.start()
     switch_over(ana)
@@ -75,7 +75,7 @@ def test_a_switchover_by_clicks(ana: Visitor, workers: None, hosts: tuple[Lab, d
 
 def test_a_power_cut_is_mended_by_clicks(ana: Visitor, workers: None, hosts: tuple[Lab, dict[str, Host]]) -> None:
     _lab, found = hosts
-    ana.page.set_default_timeout(60_000)
+    ana.page.set_default_timeout(120_000)
     ana.go("/c/registry-prod/")
     wait_until(lambda: offers(ana, "Switch over: pg"), "the collector has seen who streams", 90)
     found["pg1"].kill()
