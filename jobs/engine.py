@@ -20,6 +20,7 @@ from django.utils import timezone
 from jobs.act import Actor, CancelAsked, HandOver
 from jobs.brief import brief_of, job_name, settle
 from jobs.claim import Claim, Superseded, claim_job, hand_over, kept_alive
+from jobs.edition import edition
 from jobs.ended import tell_end, tell_status
 from jobs.kinds import KINDS
 from jobs.log import JobLog
@@ -192,9 +193,10 @@ def _failed(job: Job, failure: StepFailed, log: JobLog) -> Ending:
 
 def _drifted(job: Job, drift: Drift) -> Ending:
     changes = "\n".join(f"– {change}" for change in drift.changes)
-    return Ending(
-        Status.FAILED, _paragraphs(f"The hosts are not as the plan found them:\n{changes}", _on_the_hosts(job), PLAN_AGAIN)
-    )
+    what = "The hosts are not as the plan found them"
+    if job.plan.get("edition", edition()) != edition():
+        what = "The panel was upgraded after this plan was made, and now it would do other things, or the hosts have changed"
+    return Ending(Status.FAILED, _paragraphs(f"{what}:\n{changes}", _on_the_hosts(job), PLAN_AGAIN))
 
 
 def _give_up_running(job: Job, claim: Claim) -> None:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from clusters import services as clusters
 from clusters.models import Node
 from jobs.brief import brief_of
+from jobs.edition import edition
 from jobs.kinds import KINDS
 from jobs.models import Job, JobStep
 from jobs.recipe import Brief, Check, Kind, NodeUnreachable, Plan, World, identities_of, plan_of
@@ -107,7 +108,11 @@ def forgotten() -> list[int]:
 def _keep(job: Job, plan: Plan) -> None:
     status = Job.Status.REFUSED if plan.is_refused else Job.Status.PLANNED
     kept = Job.objects.filter(pk=job.pk, status=Job.Status.PLANNING).update(
-        status=status, plan=plan_to_json(plan), plan_hash=plan.hash, title=plan.title[:200], planned_at=timezone.now()
+        status=status,
+        plan=plan_to_json(plan) | {"edition": edition()},
+        plan_hash=plan.hash,
+        title=plan.title[:200],
+        planned_at=timezone.now(),
     )
     if kept:
         JobStep.objects.bulk_create(

@@ -200,6 +200,16 @@ def test_drift_stops_the_job_before_any_change(cluster, hosts, tmp_path):
     assert [host.ran for host in hosts.values()] == [[], []]
 
 
+def test_drift_after_an_upgrade_of_the_panel_says_so(cluster, hosts, tmp_path, monkeypatch):
+    job = start(plan(cluster, tmp_path))
+    monkeypatch.setattr(engine, "edition", lambda: "another")
+    (tmp_path / "pg1").mkdir()
+    run(job)
+    assert "The panel was upgraded after this plan was made" in job.outcome
+    assert "Make a new plan" in job.outcome
+    assert [host.ran for host in hosts.values()] == [[], []]
+
+
 def test_another_machine_under_the_same_address_is_drift(cluster, hosts, tmp_path):
     job = start(plan(cluster, tmp_path))
     hosts["pg2"].machine_id = "swapped"
