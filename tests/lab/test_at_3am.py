@@ -12,7 +12,7 @@ import pytest
 from cryptography.fernet import Fernet
 from engine_panel import Panel
 from kombu import Connection
-from night import Night, answer, nothing_lost, sample, story
+from night import Night, nothing_lost, sample, story
 from redis_server import RedisServer
 
 from jobs import services, tasks
@@ -255,8 +255,7 @@ def test_the_pair_built_by_hand_is_switched_over_promoted_and_rebuilt(new_lab: A
     night.run("promote", candidate="p1", attested="p2", accept_loss=True, use_fence=False)
     assert night.the_primary() == "p1"
     hosts["p2"].start()
-    if answer(hosts["p2"], "SELECT 1") == "":
-        hosts["p2"].pg_start()
-    assert night.primaries() == ["p1"]
+    hosts["p2"].wait_postgres(60)
+    assert night.primaries() == ["p1"], "the start guard holds it back"
     night.run("rebuild", node="p2", seconds=300)
     night.wait_streaming("p2")
