@@ -1,4 +1,4 @@
-"""`make bench ARGS='[--only copy,link,plan,page,stream,rejoin] [--megabytes 2048] [--runs 3]'`: a table, and bench/latest.json.
+"""`make bench ARGS='[--only switchover,promote] [--megabytes 2048] [--runs 3]'`: a table, and bench/latest.json.
 
 Nothing here is asserted: numbers are for people, and for comparing with the raw tool in the same run.
 """
@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import copying, pages, planning, rejoin, streaming
+from bench import copying, pages, planning, promote, rejoin, streaming, switchover
 from bench.rows import LATEST, Row, table, write
 from bench.stage import Stage
 
@@ -20,6 +20,8 @@ BENCHES: dict[str, Callable[[Stage], Sequence[Row]]] = {
     "page": pages.first_byte,
     "stream": streaming.line_to_client,
     "rejoin": rejoin.by_method,
+    "switchover": switchover.write_gap,
+    "promote": promote.first_write,
 }
 
 

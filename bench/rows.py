@@ -30,17 +30,22 @@ class Row:
     lost: int | None = None
 
 
-def row(measure: str, unit: str, ours: Sequence[float], limit: Sequence[float] = (), limit_name: str | None = None) -> Row:
-    """A row out of our runs and the raw tool's."""
+def row(
+    measure: str, unit: str, ours: Sequence[float], limit: Sequence[float] = (), limit_name: str | None = None, *,
+    peer: Sequence[float] = (), peer_name: str | None = None, lost: int | None = None,
+) -> Row:  # fmt: skip
+    """A row out of our runs, the raw tool's and, where there is one, another product's."""
     return Row(
         measure,
         unit,
         _rounded(statistics.median(ours)),
         limit=_rounded(statistics.median(limit)) if limit else None,
-        peer_name=limit_name,
+        peer=_rounded(statistics.median(peer)) if peer else None,
+        peer_name=peer_name or limit_name,
         runs=len(ours),
         min=_rounded(min(ours)),
         max=_rounded(max(ours)),
+        lost=lost,
     )
 
 
@@ -50,12 +55,17 @@ def _rounded(number: float) -> float:
 
 def table(rows: Sequence[Row]) -> str:
     """The table for people; the ratio is ours to the limit."""
-    lines = [f"{'measure':58} {'unit':>5} {'ours':>9} {'limit':>9} {'ratio':>6} {'runs':>4} {'min':>9} {'max':>9}"]
+    names = ("limit", "ratio", "peer", "runs", "min", "max", "lost")
+    head = f"{'measure':66} {'unit':>5} {'ours':>9} " + " ".join(
+        f"{name:>{width}}" for name, width in zip(names, (9, 6, 9, 4, 9, 9, 4), strict=True)
+    )
+    lines = [head]
     for one in rows:
         ratio = f"{one.ours / one.limit:.2f}" if one.limit else ""
         limit = "" if one.limit is None else f"{one.limit:.2f}"
         lines.append(
-            f"{one.measure:58} {one.unit:>5} {one.ours:9.2f} {limit:>9} {ratio:>6} {one.runs:4} {_shown(one.min)} {_shown(one.max)}"
+            f"{one.measure:66} {one.unit:>5} {one.ours:9.2f} {limit:>9} {ratio:>6} {_shown(one.peer)} {one.runs:4}"
+            f" {_shown(one.min)} {_shown(one.max)} {'' if one.lost is None else one.lost:>4}"
         )
     return "\n".join(lines)
 

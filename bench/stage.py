@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from lab import demo
@@ -50,6 +52,15 @@ class Stage:
             "job", "run", kind, "--cluster", cluster, *settings, "--yes", "--json", capture=True, timeout_seconds=900
         )
         return json.loads(answer)  # type: ignore[no-any-return]
+
+    def times(self, job_id: int, step: str) -> tuple[float, float]:
+        """When a job began, and when the step that begins so did; seconds since the epoch."""
+        with closing(sqlite3.connect(f"file:{self.panel.var}/pgpanel.sqlite3?mode=ro", uri=True)) as database:
+            (job,) = database.execute("SELECT started_at FROM jobs_job WHERE id = ?", (job_id,)).fetchone()
+            query = "SELECT started_at FROM jobs_jobstep WHERE job_id = ? AND key LIKE ? || '%'"
+            (begun,) = database.execute(query, (job_id, step)).fetchone()
+        began, decided = (datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() for text in (job, begun))
+        return began, decided
 
 
 def fill(host: Host, megabytes: int) -> None:

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import psycopg2
 
@@ -28,12 +28,20 @@ from lab import background
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from lab.host import Host
     from lab.lab import Lab
 
 RETRY_SECONDS = 0.005
 GAP_OF_INTEREST_MS = 50
 FINAL_LOOK_SECONDS = 20
+
+
+class Place(Protocol):
+    """Where a server is: a host of the lab, or another port of one."""
+
+    @property
+    def ip(self) -> str: ...
+    @property
+    def pg_port(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class WriterReport:
 class Writer:
     """The writer as a process of its own, so that nothing in the test's Python delays it."""
 
-    def __init__(self, lab: Lab, hosts: Sequence[Host], database: str = "registry", interval_ms: float = 2) -> None:
+    def __init__(self, lab: Lab, hosts: Sequence[Place], database: str = "registry", interval_ms: float = 2) -> None:
         self._lab = lab
         self._conninfo = conninfo(hosts, database)
         self._interval_ms = interval_ms
@@ -89,7 +97,7 @@ class Writer:
             raise LabError(f"the writer ended without a report\n{said}") from error
 
 
-def conninfo(hosts: Sequence[Host], database: str = "registry") -> str:
+def conninfo(hosts: Sequence[Place], database: str = "registry") -> str:
     """All the hosts; libpq takes the one that is writable. The password is in PGPASSFILE."""
     addresses = ",".join(host.ip for host in hosts)
     ports = ",".join(str(host.pg_port) for host in hosts)
