@@ -13,6 +13,7 @@ from jobs.kinds.configuration import is_answering
 from jobs.kinds.following import existing_params
 from jobs.kinds.params import Reader, SetupParams
 from jobs.kinds.promote_checks import Situation, situation
+from jobs.kinds.promotion import promotion_section
 from jobs.kinds.scene import Scene, is_standby_of, on_host, own_file, postgres_of, request_of, sql_on
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.command import Action, Command, PanelAction, WriteFile
@@ -124,7 +125,7 @@ def steps_of(params: PromoteParams, found: Situation, world: World) -> list[Step
         steps += salvage.fetch_steps(scene, old, scene.primary)
     elif params.fetch_from:
         steps += salvage.fetch_steps(scene, scene.brief.nodes[params.fetch_from], scene.primary)
-    steps += [resume_step(scene), *ready_steps(found, told), promote_step(params, scene)]
+    steps += [resume_step(scene), *ready_steps(found, told), promote_step(params, scene, world)]
     return [*steps, *after_steps(params, found, told)]
 
 
@@ -134,8 +135,9 @@ def stop_steps(found: Situation, told: SetupParams) -> list[Step]:
 
     def is_back(world: World) -> bool:
         """This same job has started it again, as a standby."""
-        server = postgres_of(world, old)
-        return PROMOTED in world.notes and bool(server and server.is_running and server.role == "standby")
+        server, after = postgres_of(world, old), postgres_of(world, scene.primary)
+        is_promoted = bool(after and after.role == "primary")
+        return is_promoted and bool(server and server.is_running and server.role == "standby")
 
     off = following.autostart_step(old, on=False)
     steps = [replace(off, done=lambda world: is_back(world) or off.done(world)), salvage.stop_step(old, is_settled=is_back)]
@@ -224,33 +226,30 @@ def ready_steps(found: Situation, told: SetupParams) -> list[Step]:
     return [following.slots_on_step(scene, told, scene.primary, followers), following.primary_settings_step(quiet, told)]
 
 
-def promote_step(params: PromoteParams, scene: Scene) -> Step:
-    new = scene.primary
+def promote_step(params: PromoteParams, scene: Scene, world: World) -> Step:
+    new, server = scene.primary, postgres_of(world, scene.primary)
+    by_file = params.by == "trigger" or scene.version.promote_methods == ("trigger",)
+    before = server.timeline if server and server.role == "standby" else 0
 
     def done(world: World) -> bool:
         server = postgres_of(world, new)
         return bool(server and server.role == "primary" and is_answering(world, new))
 
     return Step(
-        key=f"candidate.promote#{new.name}", node=new.name, title=f"Promote {new.name}", note=PROMOTED, done=done,
-        actions=lambda world: (promote_command(params, scene, world),), within_seconds=60, diagnosis=service.log_tail(new),
-        is_point_of_no_return=True,
+        key=f"candidate.promote#{new.name}", node=new.name, title=f"Promote {new.name}", done=done,
+        note=PROMOTED if by_file else "", actions=lambda world: (trigger_command(scene, world),) if by_file else (),
+        within_seconds=60, diagnosis=service.log_tail(new),
+        section=None if by_file else promotion_section(scene, before), is_point_of_no_return=True,
         why="The version's own way. Proven by what it then is: it takes writes, on a later timeline whose history is written.",
     )  # fmt: skip
 
 
-def promote_command(params: PromoteParams, scene: Scene, world: World) -> Action:
-    new, version, server = scene.primary, scene.version, postgres_of(world, scene.primary)
-    trigger = promote_checks.trigger_file(world, new)
-    method, begin = "trigger", ""
-    if params.by == "auto" and "pg_promote" in version.promote_methods:
-        method, begin = "sql", f"SELECT {version.functions.promote}(false);"
-    elif params.by == "auto" and "pg_ctl" in version.promote_methods:
-        method, begin = "pg_ctl", "-W" if version.pg_ctl_promote_waits else ""
-    call = version.functions
+def trigger_command(scene: Scene, world: World) -> Action:
+    """The page's way: the file that recovery.conf names."""
+    new, server, call = scene.primary, postgres_of(world, scene.primary), scene.version.functions
     return on_host(
         "promote_now.sh", new.data_directory, new.bin_directory, str(new.port), server.socket_directory if server else "",
-        new.owner, method, trigger if method == "trigger" else "", begin, f"{call.wal_file_name}({call.current_lsn}())",
+        new.owner, promote_checks.trigger_file(world, new), f"{call.wal_file_name}({call.current_lsn}())",
         str(server.timeline if server else 0), user=new.owner, timeout_seconds=120,
     )  # fmt: skip
 

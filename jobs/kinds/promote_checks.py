@@ -263,7 +263,7 @@ def _ready_checks(params: PromoteParams, seen: Situation, world: World) -> Itera
         line = Line("candidate.synchronous", new.name, "Nobody waits for a standby that is gone")
         yield line.warning(f"“{names}” is taken off, else every commit would wait", "set it again when its standbys are back")
     method = trigger_file(world, new)
-    if params.by == "trigger" and not method:
+    if (params.by == "trigger" or seen.scene.version.promote_methods == ("trigger",)) and not method:
         line = Line("candidate.trigger", new.name, "It names a trigger file")
         yield line.refused("its configuration names none", "promote it the usual way (by=auto)")
     if not seen.is_prepared:

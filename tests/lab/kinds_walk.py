@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from jobs.cues import LiveCues
 from jobs.kinds import KINDS
-from jobs.recipe import Brief, NodeSpec, Plan, Step, World, plan_of, planned
+from jobs.recipe import Brief, NodeSpec, Plan, Section, Step, World, plan_of, planned
 from lab import Host as LabHost
 from lab import Lab
 from remote.command import Command, Detached, Secret, WriteFile, shown_lines
@@ -108,9 +109,11 @@ class Room:
             assert confirmed.is_needed, (
                 f"{step.key} has something to do that the plan did not announce: {planned(step, world).shown}"
             )
-            actions = step.actions(world)
+            actions = step.runs(world)
             assert shown_lines(actions) == confirmed.shown, f"{step.key}: {shown_lines(actions)} is not {confirmed.shown}"
-            output = self._act(hosts[step.node], step, brief, actions)
+            output = "" if step.section else self._act(hosts[step.node], step, brief, actions)
+            if step.section:
+                self._conduct(step.section, hosts)
             if step.note:
                 notes[step.note] = output.strip()
             world = self._verified(step, look)
@@ -119,6 +122,15 @@ class Room:
         for host in hosts.values():
             host.close()
         return plan
+
+    def _conduct(self, section: Section, hosts: Mapping[str, Host]) -> None:
+        cues = LiveCues(section, lambda part, _is_afresh: hosts[part.node].open(part.command))
+        try:
+            cues.open_all()
+            section.conduct(cues)
+        finally:
+            cues.close()
+            self.said += [line.told for line in cues.spoken]
 
     def _act(self, host: Host, step: Step, brief: Brief, actions: Sequence[Any]) -> str:
         output = ""
