@@ -9,8 +9,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from remote import config, layouts
-from remote.command import Command, Detached, Secret, Text, WriteFile, script
+from remote import layouts
+from remote.command import Command, Secret, Text, script
 from remote.versions import Version
 
 APPLICATION = "pgpanel"
@@ -202,51 +202,6 @@ def _escaped(location: str) -> str:
     return location.replace("=", "\\=")
 
 
-def base_backup(
-    server: Server,
-    version: Version,
-    target: str,
-    *,
-    source_address: str,
-    source_port: int,
-    user: str,
-    passfile: str = "",
-    slot: str = "",
-    compress: str = "",
-    label: str = APPLICATION,
-    max_rate: str = "",
-    tablespaces: Mapping[str, str] | None = None,
-    within_seconds: float = 86_400.0,
-    total_bytes: int = 0,
-) -> Detached:
-    """pg_basebackup on `server`'s host into `target`. compress: "zstd:1", "lz4": on the sending server, 15+ only, else left out.
-
-    passfile: a file of mode 600 that holds the password (`pgpass_line`). `-R` is never used: the standby's settings are written for
-    its own version.
-    """
-    options = base_backup_options(
-        version, source_address=source_address, source_port=source_port, user=user, slot=slot, label=label, max_rate=max_rate,
-        tablespaces=tablespaces,
-    )  # fmt: skip
-    compression = (f"--compress=server-{compress}",) if compress and version.base_backup.compresses_on_server else ()
-    command = Command(
-        (f"{server.bin_directory}/{version.tools.base_backup}", "-D", target, *compression, *options),
-        user=server.owner,
-        environment=(("PGPASSFILE", passfile),) if passfile else (),
-        directory="/",
-        timeout_seconds=within_seconds,
-    )
-    return Detached(command, progress="pg_basebackup", total_bytes=total_bytes)
-
-
-def verify_backup(server: Server, version: Version, directory: str, within_seconds: float = 86_400.0) -> Detached | None:
-    """pg_verifybackup against the manifest; None before 13, which has neither."""
-    if not version.tools.verify_backup:
-        return None
-    argv = (f"{server.bin_directory}/{version.tools.verify_backup}", "-q", directory)
-    return Detached(Command(argv, user=server.owner, directory="/", timeout_seconds=within_seconds, mutates=False))
-
-
 # --- passwords for clients -----------------------------------------------------------------------------------------
 
 
@@ -303,17 +258,6 @@ def standby_settings(
     if cleanup_command:
         settings["archive_cleanup_command"] = cleanup_command
     return settings | {"recovery_target_timeline": timeline}
-
-
-def standby_files(
-    version: Version, server: Server, settings: Mapping[str, str], who: str, directory: str = ""
-) -> tuple[WriteFile, ...]:
-    """recovery.conf (≤ 11), or an empty standby.signal (12+; its settings belong into the managed block of postgresql.conf)."""
-    where = directory or server.data_directory
-    if version.recovery_style == "signal":
-        return (WriteFile(f"{where}/standby.signal", "", server.owner),)
-    text = config.with_block("", config.setting_lines(settings), who)
-    return (WriteFile(f"{where}/recovery.conf", text, server.owner),)
 
 
 def archive_cleanup_command(server: Server, version: Version) -> str:

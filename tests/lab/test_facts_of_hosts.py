@@ -5,13 +5,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from kinds_walk import PASSWORD, Room
 
 from lab import Host, Lab
-from remote import config, layouts, look, lsn, parse, postgres, versions
-from remote.command import Command, Detached, Secret, WriteFile, text_value
+from remote import layouts, look, lsn, parse, postgres, versions
+from remote.command import Command, Detached, WriteFile, text_value
 from remote.facts import Facts, FactsRequest, Postgres
 from remote.layouts import Paths
-from remote.passwords import verifier
 
 pytestmark = pytest.mark.lab
 
@@ -374,60 +374,19 @@ def test_a_postmaster_killed_under_its_backends_leaves_strays_that_are_named(lab
 
 
 @pytest.mark.parametrize(("major", "layout"), [("15", "debian"), ("11", "cocca"), ("18", "custom")])
-def test_what_the_builders_say_makes_a_standby_and_promotes_it(lab: Lab, major: str, layout: str) -> None:
+def test_both_ends_of_a_pair_are_seen_as_they_are_also_after_a_promotion(lab: Lab, major: str, layout: str) -> None:
     primary = lab.up(f"b{major}a", postgres=major, layout=layout)
-    standby = lab.up(f"b{major}b", postgres=major, layout=layout)
+    standby = lab.up(f"b{major}b", postgres=major, layout=layout, create=False)
+    room = Room(lab, {"pg1": primary, "pg2": standby})
+    room.run("setup", {"primary": "pg1", "standbys": ["pg2"], "archive": False, "retention": "slots"}, ["pg1", "pg2"])
     version, source, target = versions.of(major), Server(primary), Server(standby)
-    password = Secret("replication_password", "it's a \\ secret: really")
-    sql = postgres.role_sql(
-        "pgpanel_replication", verifier("pgpanel_replication", password, version), version, attributes=("LOGIN", "REPLICATION")
-    )
-    socket = cluster(primary).socket_directory
-    run(primary, postgres.psql(source, sql, socket_directory=socket))
-    run(primary, postgres.psql(source, postgres.create_slot_sql("pgpanel_standby", version), socket_directory=socket))
-    run(primary, postgres.psql(source, postgres.create_slot_sql("pgpanel_standby", version), socket_directory=socket))
-    primary.run(
-        ["tee", "-a", f"{primary.config_directory}/pg_hba.conf"],
-        input=f"host replication pgpanel_replication {standby.ip}/32 scram-sha-256\n",
-    )
-    run(primary, postgres.reload(source))
-
-    standby.pg_stop()
-    passfile = "/var/lib/postgresql/pgpanel pass"
-    standby.run(["mkdir", "-p", "/var/lib/postgresql"])
-    run(standby, WriteFile(passfile, postgres.pgpass_line("pgpanel_replication", password), "postgres"))
-    aside, data = f"{standby.data_directory}.old", standby.data_directory
-    standby.run(["mv", data, aside])
-    standby.run(["install", "-d", "-m", "700", "-o", "postgres", data])
-    backup = postgres.base_backup(
-        target, version, data, source_address=primary.ip, source_port=primary.pg_port, user="pgpanel_replication",
-        passfile=passfile,
-        slot="pgpanel_standby", compress="zstd:1" if major == "15" else "",
-    )  # fmt: skip
-    run(standby, backup)
-    verify = postgres.verify_backup(target, version, data)
-    if verify:
-        run(standby, verify)
-    conninfo = postgres.primary_conninfo(
-        version, host=primary.ip, port=primary.pg_port, user="pgpanel_replication", application_name="standby", passfile=passfile
-    )
-    settings = postgres.standby_settings(version, conninfo=conninfo, slot="pgpanel_standby")
-    for file in postgres.standby_files(version, target, settings, "test"):
-        run(standby, file)
-    if version.recovery_style == "signal":
-        lines = "".join(f"{line}\n" for line in config.setting_lines(settings))
-        standby.run(["tee", "-a", f"{standby.config_directory}/postgresql.conf"], input=lines)
-    run(standby, postgres.start(target))
-
-    deadline = time.monotonic() + 20
-    while not (seen := cluster(standby)).receiver and time.monotonic() < deadline:
-        time.sleep(0.1)
+    seen, source_seen = cluster(standby), cluster(primary)
     assert (seen.role, seen.timeline) == ("standby", 1)
-    source_seen = cluster(primary)
+    assert seen.receiver is not None
     assert [(row.application_name, row.state, row.user) for row in source_seen.senders] == [
-        ("standby", "streaming", "pgpanel_replication")
+        ("pg2", "streaming", "pgpanel_replication")
     ]
-    slot = source_seen.slot_named("pgpanel_standby")
+    slot = source_seen.slot_named("pgpanel_pg2")
     assert slot is not None
     assert slot.is_active
     assert seen.system_identifier == source_seen.system_identifier
@@ -435,9 +394,12 @@ def test_what_the_builders_say_makes_a_standby_and_promotes_it(lab: Lab, major: 
     run(standby, postgres.promote(target, version, socket_directory=seen.socket_directory))
     promoted = cluster(standby)
     assert (promoted.role, promoted.timeline) == ("primary", 2)
-    run(primary, postgres.psql(source, postgres.drop_slot_sql("pgpanel_standby"), socket_directory=socket))
+    socket = source_seen.socket_directory
+    run(primary, postgres.psql(source, postgres.drop_slot_sql("pgpanel_pg2"), socket_directory=socket))
+    run(primary, postgres.psql(source, postgres.create_slot_sql("pgpanel_pg2", version), socket_directory=socket))
+    run(primary, postgres.psql(source, postgres.create_slot_sql("pgpanel_pg2", version), socket_directory=socket))
     log = primary.pg_log_tail(500) + standby.pg_log_tail(500)
-    assert "really" not in log
+    assert PASSWORD not in log
     assert "SCRAM-SHA-256$" not in log
     primary.down()
     standby.down()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remote import config, postgres, versions
+from remote import postgres, versions
 from remote.command import Command, Secret, text_shown, text_value
 from remote.passwords import md5_verifier, scram_verifier, verifier
 
@@ -151,53 +151,32 @@ def test_9_0_is_promoted_by_its_trigger_file_or_not_at_all() -> None:
         postgres.promote(SERVER, versions.of("9.0"))
 
 
-def base_backup(major: str, **options: object) -> Command:
-    return postgres.base_backup(
-        SERVER, versions.of(major), "/srv/pg data/it's.new-job-1", source_address="10.0.0.1", source_port=5432,
-        user="pgpanel_replication",
-        passfile="/var/lib/postgresql/.pgpanel/pgpass", slot="pgpanel_pg2", compress="zstd:1", max_rate="10M", **options,  # type: ignore[arg-type]
-    ).command  # fmt: skip
+def base_backup(major: str, **options: object) -> tuple[str, ...]:
+    return postgres.base_backup_options(
+        versions.of(major), source_address="10.0.0.1", source_port=5432, user="pgpanel_replication", slot="pgpanel_pg2",
+        max_rate="10M", label="pgpanel job-1", **options,  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def test_a_base_backup_streams_wal_holds_its_slot_and_starts_at_once() -> None:
-    argv = base_backup("15").argv
-    for option in (
-        ("-X", "stream"),
-        ("-c", "fast"),
-        ("--slot", "pgpanel_pg2"),
-        ("--max-rate", "10M"),
-        ("-D", "/srv/pg data/it's.new-job-1"),
-    ):
+    argv = base_backup("15")
+    for option in (("-X", "stream"), ("-c", "fast"), ("--slot", "pgpanel_pg2"), ("--max-rate", "10M")):
         position = argv.index(option[0])
         assert argv[position : position + 2] == option
-    assert "--compress=server-zstd:1" in argv
-    assert "-w" in argv
     assert "-R" not in argv
 
 
-def test_the_password_of_a_base_backup_is_read_from_a_file() -> None:
-    assert base_backup("15").environment == (("PGPASSFILE", "/var/lib/postgresql/.pgpanel/pgpass"),)
-
-
 def test_an_older_pg_basebackup_gets_only_the_options_that_it_knows() -> None:
-    assert "--compress=server-zstd:1" not in base_backup("14").argv
-    assert "--slot" not in base_backup("9.5").argv
-    assert "--max-rate" not in base_backup("9.3").argv
-    assert "-x" in base_backup("9.1").argv
+    assert "--slot" not in base_backup("9.5")
+    assert "--max-rate" not in base_backup("9.3")
+    assert "-x" in base_backup("9.1")
 
 
 def test_a_tablespace_goes_to_its_new_place_also_with_an_equals_sign_in_its_path() -> None:
-    argv = base_backup("15", tablespaces={"/srv/a=b": "/mnt/c"}).argv
+    argv = base_backup("15", tablespaces={"/srv/a=b": "/mnt/c"})
     assert argv[argv.index("-T") + 1] == "/srv/a\\=b=/mnt/c"
     with pytest.raises(ValueError, match="/srv/a"):
         base_backup("9.3", tablespaces={"/srv/a": "/mnt/c"})
-
-
-def test_a_backup_is_verified_where_the_version_has_a_manifest() -> None:
-    detached = postgres.verify_backup(SERVER, versions.of("13"), "/srv/new")
-    assert detached is not None
-    assert words(detached.command)[-1] == "/srv/new"
-    assert postgres.verify_backup(SERVER, versions.of("12"), "/srv/new") is None
 
 
 def test_a_password_file_line_escapes_what_would_split_it() -> None:
@@ -221,23 +200,17 @@ def test_a_conninfo_holds_no_password_and_only_keys_that_its_libpq_knows() -> No
         postgres.primary_conninfo(versions.of("15"), **asked, password="x")  # type: ignore[arg-type]
 
 
-def test_a_standby_of_the_recovery_conf_age_gets_all_of_it_in_one_file() -> None:
+def test_a_standby_of_the_recovery_conf_age_is_told_its_mode_and_to_follow_later_timelines() -> None:
     settings = postgres.standby_settings(
         versions.of("11"), conninfo="host=a user='b c'", slot="s", restore_command="cp '/a b/%f' %p", cleanup_command="clean %r"
     )
-    (file,) = postgres.standby_files(versions.of("11"), SERVER, settings, "job-1")
-    assert file.path == "/srv/pg data/it's/recovery.conf"
-    assert file.mode == "0600"
-    assert config.parse_settings(text_value(file.text)) == settings
     assert settings["standby_mode"] == "on"
     assert settings["recovery_target_timeline"] == "latest"
 
 
-def test_a_standby_from_12_on_gets_a_signal_file_and_settings() -> None:
+def test_a_standby_from_12_on_gets_settings_alone() -> None:
     settings = postgres.standby_settings(versions.of("12"), conninfo="host=a", slot="s")
     assert settings == {"primary_conninfo": "host=a", "primary_slot_name": "s", "recovery_target_timeline": "latest"}
-    (file,) = postgres.standby_files(versions.of("12"), SERVER, settings, "job-1", directory="/srv/new")
-    assert (file.path, file.text) == ("/srv/new/standby.signal", "")
 
 
 def test_a_version_without_slots_gets_no_slot_name() -> None:
