@@ -41,11 +41,11 @@ Status = Job.Status
 
 @dataclass(frozen=True)
 class Ending:
-    """word: `Job.ending`."""
+    """word: `Job.ending`; None: nothing of this run tells it."""
 
     status: str
     outcome: str
-    word: str = ""
+    word: str | None = None
 
 
 def lock_key(job: Job) -> str:
@@ -66,12 +66,11 @@ def run_job(job_id: int, open_for: OpenFor = opener, is_stopping: Callable[[], b
     with kept_alive(claim):
         try:
             claim.confirm()  # it may have been cancelled while nobody ran it
-            claim.update(ending="")
             ending = _run(claim, open_for, is_stopping)
             if ending is None:
                 return Status.QUEUED if hand_over(claim) else None
             with transaction.atomic():
-                claim.update(status=ending.status, outcome=ending.outcome, ending=ending.word, ended_at=timezone.now())
+                claim.update(status=ending.status, outcome=ending.outcome, ending=ending.word or "", ended_at=timezone.now())
                 if ending.status == Status.SUCCEEDED:
                     settle(Job.objects.select_related("cluster").get(pk=job_id))
         except Superseded:
@@ -86,10 +85,14 @@ def _run(claim: Claim, open_for: OpenFor, is_stopping: Callable[[], bool]) -> En
     job = Job.objects.select_related("cluster").get(pk=claim.job_id)
     log = JobLog(claim)
     hosts = Hosts(open_for(job, Lock(lock_key(job), claim.epoch)))
+    # a worker was lost in the middle of it, or could not say: until it is looked at again, that stays so
+    is_open = job.ending == "unknown" or job.steps.filter(key__in=_turns(job), status=JobStep.Status.RUNNING).exists()
+    if job.ending and not is_open:
+        claim.update(ending="")
     try:
         ending = _walk(job, claim, log, hosts, is_stopping)
         if ending:
-            ending = _told(job, ending)
+            ending = _told(job, ending, is_open)
             log.write("note" if ending.status == Status.SUCCEEDED else "error", ending.outcome)
         log.flush()
         return ending
@@ -130,7 +133,7 @@ def _walk(  # noqa: PLR0911 (one return per ending reads best)
     except StepFailed as failure:
         if isinstance(failure.cause, EpochRefused):
             claim.confirm()  # the host heard of a newer claim: raises Superseded when it is right
-            return replace(_failed(job, failure, log), word="refused_by_host" if _turns(job) else "")
+            return replace(_failed(job, failure, log), word="refused_by_host" if _turns(job) else None)
         return _failed(job, failure, log)
     except NodeUnreachable as error:
         return Ending(Status.FAILED, _paragraphs(str(error), _on_the_hosts(job), error.unreachable.mend, RESUME))
@@ -161,12 +164,12 @@ WORDS = {
 }
 
 
-def _told(job: Job, ending: Ending) -> Ending:
+def _told(job: Job, ending: Ending, is_open: bool) -> Ending:
     """A job that fails behind the point of no return has not failed to change the roles: it has something left to do."""
-    has_turned = job.steps.filter(key__in=_turns(job), status=JobStep.Status.DONE).exists()
-    if has_turned and ending.status != Status.SUCCEEDED and not ending.word:
-        ending = replace(ending, word="cleanup_pending")
-    return replace(ending, outcome=_paragraphs(WORDS.get(ending.word, ""), ending.outcome))
+    if ending.word is None and ending.status != Status.SUCCEEDED:
+        has_turned = job.steps.filter(key__in=_turns(job), status=JobStep.Status.DONE).exists()
+        ending = replace(ending, word="cleanup_pending" if has_turned else "unknown" if is_open else "")
+    return replace(ending, outcome=_paragraphs(WORDS.get(ending.word or "", ""), ending.outcome))
 
 
 def _paragraphs(*said: str) -> str:

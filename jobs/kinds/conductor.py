@@ -17,6 +17,7 @@ PING_SECONDS = 2.0
 CHECKPOINT_SECONDS = 1800.0
 PROMOTE_SECONDS = 75.0
 MOST_RESUMPTIONS = 3
+LOOK_SECONDS, MOST_LOOKS = 0.5, 20
 ROLLBACK_SECONDS = 1000.0
 """A server that does not end its stop is waited for: it cannot be called back from it."""
 
@@ -44,7 +45,7 @@ class OldState:
 
 @dataclass(frozen=True)
 class NewState:
-    """role: standby, primary, silent (its server does not answer)."""
+    """role: standby, primary, silent (its server does not answer), down (nothing of it runs, and its next start is a standby's)."""
 
     role: str
     replayed: str
@@ -63,6 +64,7 @@ class Conductor:
     may_promote: bool = False
     timeline: int = 0
     stop_said_at: float = 0.0
+    looks: int = 0
     report: dict[str, Any] = field(default_factory=dict)
 
     def conduct(self) -> Ending:
@@ -79,13 +81,18 @@ class Conductor:
         old, new = self._states()
         self.timeline = self.timeline or old.timeline
         match old.fence, old.role, new.role:
-            case "unfenced", _, "standby" | "silent":
+            case "unfenced", _, "standby" | "silent" | "down":
                 raise self._settled(old)
             case "fenced", _, "primary" if new.timeline > old.timeline or old.role == "standby":
                 return self._done(new.timeline)
             case "fenced", "stopped" | "standby" | "rested", "standby":
                 self.has_stopped = self.is_fenced = self.may_promote = True
                 return self._finish(old.lsn, old.timeline)
+            case "fenced", "stopped", "down":
+                self.has_stopped, self.may_promote = True, False
+                raise self._rolled_back(f"The server of {self.gap.new} is down: {new.said or 'it does not run'}.")
+            case "fenced", "stopped", "silent" if self.looks < MOST_LOOKS:
+                return self._look_again()
             case "staged", "primary", "standby":
                 return self._whole_way()
             case "staged", "stopped", "standby":
@@ -111,6 +118,12 @@ class Conductor:
         while (words := self._hear(part, STATE_SECONDS).split(" "))[0] != "state":
             pass
         return words[1:]
+
+    def _look_again(self) -> Ending:
+        """A server that does not answer now is starting, ending or promoting: what it is then decides."""
+        self.looks += 1
+        time.sleep(LOOK_SECONDS)
+        return self._go_on()
 
     def _not_so(self, old: OldState, new: NewState) -> Ended:
         what = f"{self.gap.old} is “{old.role}”, its fence “{old.fence}”; {self.gap.new} is “{new.role}”"
@@ -261,7 +274,9 @@ class Conductor:
         if word == "expired":
             self.may_promote = False
             raise self._rolled_back(f"This worker slept too long: {self.gap.new} did not take its word for a promotion any more.")
-        raise self._unknown(f"{self.gap.new} was told to promote and said: {answer}")
+        if self.looks < MOST_LOOKS:
+            return self._look_again()
+        raise self._unknown(f"{self.gap.new} was told to promote and said: {answer}.")
 
     def _done(self, timeline: int) -> Ending:
         if self.stop_said_at:

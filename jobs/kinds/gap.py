@@ -87,10 +87,11 @@ def new_part(version: Version, new: NodeSpec, trigger_file: str = "") -> Command
     """trigger_file: 9.0 is promoted by nothing else."""
     call = version.functions
     how, words = promotion(version, trigger_file)
+    standby = f"{new.data_directory}/{'standby.signal' if version.recovery_style == 'signal' else 'recovery.conf'}"
     return on_host(
         "gap_new.sh", new.data_directory, new.bin_directory, new.owner, str(new.port), str(VALIDITY_SECONDS), str(PATIENCE_SECONDS),
         version.wal_directory_name, f"{call.replay_lsn}()", f"{call.receive_lsn}()",
-        f"{call.wal_file_name}({call.current_lsn}())", how, *words, user=new.owner,
+        f"{call.wal_file_name}({call.current_lsn}())", standby, how, *words, user=new.owner,
     )  # fmt: skip
 
 

@@ -28,10 +28,9 @@ BOTH = ("pg1", "pg2")
 
 
 class KilledCues(LiveCues):
-    """Ends or stops its own process right after the given number of words, said and heard."""
+    """Ends its own process right after the given number of words, said and heard."""
 
     after = 10**6
-    how = signal.SIGKILL
 
     def say(self, part: str, line: str) -> None:
         super().say(part, line)
@@ -45,7 +44,50 @@ class KilledCues(LiveCues):
     def _count(self) -> None:
         self.after -= 1
         if self.after == 0:
-            os.kill(os.getpid(), self.how)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class FaultyCues(LiveCues):
+    """Something happens once: before a word is said ("before stop"), after it ("→ stop"), or when one is heard ("← stopped")."""
+
+    at = ""
+    happens: Callable[[FaultyCues], object] = staticmethod(lambda _cues: None)
+
+    def say(self, part: str, line: str) -> None:
+        self._look(f"before {line}")
+        super().say(part, line)
+        self._look(f"→ {line}")
+
+    def hear(self, part: str, within_seconds: float = 10.0) -> str:
+        heard = super().hear(part, within_seconds)
+        self._look(f"← {heard}")
+        return heard
+
+    def lose_line(self, part: str) -> None:
+        self._open[part]._talk.close()
+
+    def _look(self, word: str) -> None:
+        if self.at and word.startswith(self.at):
+            self.at = ""
+            self.happens(self)
+
+
+def fault(at: str, happens: Callable[[FaultyCues], object]) -> type[FaultyCues]:
+    return type("Cues", (FaultyCues,), {"at": at, "happens": staticmethod(happens)})
+
+
+@dataclass
+class Sleeper:
+    """A worker that was stopped in the middle."""
+
+    process: BaseProcess
+
+    def wake(self) -> None:
+        """It goes on, and comes to its end."""
+        assert self.process.pid is not None
+        os.kill(self.process.pid, signal.SIGCONT)
+        self.process.join(60)
+        assert self.process.exitcode == 0
 
 
 @dataclass
@@ -95,21 +137,29 @@ class GapPair:
         self.epoch += 1
         return run_section(self.room, step.section, self.epoch, self.spoken, cues)  # type: ignore[arg-type]
 
-    def ended(self, step: Step) -> str:
+    def ended(self, step: Step, cues: type[LiveCues] = LiveCues) -> str:
         """The word of the ending, whichever way it comes."""
         self.spoken.clear()
         try:
-            return self.conduct(step).word
+            return self.conduct(step, cues).word
         except Ended as ended:
             self.spoken.append(f"{ended.ending}: {ended.message} — {ended.mend}")
             return ended.ending
 
-    def in_child(self, step: Step, after: int, how: signal.Signals) -> BaseProcess:
-        """A worker of its own, which ends or sleeps after so many words."""
+    def killed(self, step: Step, after: int) -> bool:
+        """A worker of its own, killed after so many words; False: it has come to the end."""
+        child = self._in_child(step, type("Cues", (KilledCues,), {"after": after}))
+        child.join(60)
+        return child.exitcode == -signal.SIGKILL
+
+    def asleep(self, step: Step, at: str) -> Sleeper:
+        """A worker of its own, stopped right after this word."""
+        return Sleeper(self._in_child(step, fault(at, lambda _cues: os.kill(os.getpid(), signal.SIGSTOP))))
+
+    def _in_child(self, step: Step, cues: type[LiveCues]) -> BaseProcess:
         self.epoch += 1
-        cues = type("Cues", (KilledCues,), {"after": after, "how": how})
-        epoch = self.epoch
-        child = multiprocessing.get_context("fork").Process(target=_conduct_quietly, args=(self.room, step.section, epoch, cues))
+        arguments = (self.room, step.section, self.epoch, cues)
+        child = multiprocessing.get_context("fork").Process(target=_conduct_quietly, args=arguments)
         child.start()
         return child
 
@@ -149,6 +199,8 @@ class GapPair:
     def primaries(self) -> list[str]:
         found = []
         for name in BOTH:
+            if not self.room.hosts[name].is_up():
+                continue
             answer = self.room.hosts[name].run(
                 ["psql", "-XAtq", "-U", "postgres", "-c", "SELECT pg_is_in_recovery()"], user="postgres", check=False
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import statistics
 import time
 from collections.abc import Iterator
@@ -73,9 +72,7 @@ def test_a_worker_killed_after_any_word_leaves_one_primary_and_the_next_one_ends
     for after in range(1, WORDS + 1):
         step = pair.prepare()
         with written(lab, pair):
-            child = pair.in_child(step, after, signal.SIGKILL)
-            child.join(60)
-            was_killed = child.exitcode == -signal.SIGKILL
+            was_killed = pair.killed(step, after)
             word = pair.ended(step)
         seen.append((after, word, was_killed))
         print(after, word, was_killed, pair.spoken[-1], flush=True)

@@ -3,15 +3,15 @@
 # It promotes only within a few seconds, by this host's own clock, after it has seen that everything is here.
 # $1 data directory  $2 bin directory  $3 owner  $4 port  $5 seconds that "everything is here" holds  $6 seconds of silence
 # $7 name of the WAL directory  $8 SQL: replayed up to  $9 SQL: received up to  $10 SQL: the WAL file that is written
-# $11 how it is promoted: sql, pg_ctl or trigger  then: the statement, the words after pg_ctl -D …, or the file
+# $11 what makes it a standby at its next start  $12 how it is promoted: sql, pg_ctl or trigger  then: the statement, the words after pg_ctl -D …, or the file
 set -u
 umask 077
 trap '' HUP PIPE
 cd /
 data=$1 bin=$2 owner=$3 port=$4 validity=$5 patience=$6 wal=$7 replayed=$8 received=$9
 shift 9
-written=$1 how=$2
-shift 2
+written=$1 standby=$2 how=$3
+shift 3
 seen_at='' timeline=''
 END='pgpanel: that was all'
 PROMOTE_SECONDS=60
@@ -49,6 +49,23 @@ ask() { # SQL; sets `told`, its last line; false when nobody answers
     return 1
 } 2>/dev/null
 
+is_down() { # no process of the server is left, and it will start as the standby that it was: no promotion can come of itself
+    line=0 found='' memory=''
+    { while IFS= read -r text; do
+        line=$((line + 1))
+        case $line:$text in
+        1:*) found=$text ;;
+        *:*[!0-9\ ]*) ;;
+        *\ *) memory=${text##* } ;;
+        esac
+    done <"$data/postmaster.pid"; } 2>/dev/null
+    if [ -n "$found" ] && [ "/proc/$found/cwd" -ef "$data" ]; then return 1; fi
+    while read -r _ id _ _ _ _ count _; do
+        if [ "$id" = "$memory" ] && [ "$count" != 0 ]; then return 1; fi
+    done </proc/sysvipc/shm
+    [ -e "$standby" ] && ! "$bin/pg_controldata" "$data" 2>/dev/null | grep -q '^Database cluster state: *in production'
+}
+
 control() { # sets timeline
     timeline=$("$bin/pg_controldata" "$data" 2>/dev/null | sed -n "s/^Latest checkpoint's TimeLineID: *//p")
 }
@@ -58,7 +75,7 @@ tell_state() {
     case $told in
     t) control; ask "SELECT $replayed;"; answer "state standby ${told:--} ${timeline:-0}" ;;
     f) tell_timeline; answer "state primary - $number" ;;
-    *) answer "state silent - 0 $told" ;;
+    *) if is_down; then answer "state down - 0 $told"; else answer "state silent - 0 $told"; fi ;;
     esac
 }
 
