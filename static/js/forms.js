@@ -61,6 +61,11 @@ document.addEventListener("click", (event) => {
   else copy(button);
 });
 
+// a part that comes anew every few seconds is not changed under somebody's finger: it comes again
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.target.matches?.("[data-calm]") && detail.target.querySelector("button:active, a:active, summary:active")) detail.shouldSwap = false;
+});
+
 // what a person opened stays open when htmx brings the part anew
 let opened = [];
 document.addEventListener("htmx:beforeSwap", ({ detail }) => { opened = [...detail.target.querySelectorAll("details[open][id]")].map((one) => one.id); });
