@@ -291,7 +291,7 @@ class Memory:
     switched off, the fence commands as they are shown, and who began which timeline."""
 
     known: Mapping[str, Known] = field(default_factory=dict)
-    fenced: tuple[Observation, ...] = ()
+    fenced: Mapping[str, tuple[Observation, ...]] = field(default_factory=dict)
     fences: Mapping[str, str] = field(default_factory=dict)
     timelines: Mapping[int, str] = field(default_factory=dict)
 

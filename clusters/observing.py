@@ -134,7 +134,7 @@ def memory_of(cluster: Cluster) -> Memory:
     nodes = list(cluster.nodes.select_related("state"))
     return Memory(
         known={node.name: known_of(node) for node in nodes},
-        fenced=tuple(one for one in fenced if one.by == "fence"),
+        fenced={kept.primary: tuple(one for one in fenced if one.by == "fence")} if kept else {},
         fences={node.name: fence_shown(node) for node in nodes if node.fence_command},
         timelines={row.timeline: row.node for row in cluster.lineage.all()},
     )

@@ -91,7 +91,7 @@ def _follows(world: World, spec: NodeSpec, scene: Scene) -> bool:
 
 def observed(brief: Brief, world: World, old: NodeSpec, at: float) -> list[Observation]:
     places = [_place(spec) for spec in brief.nodes.values()]
-    fenced = [one for one in brief.memory.fenced if old.name in brief.memory.known or not brief.memory.known]
+    fenced = brief.memory.fenced.get(old.name, ())
     return [*observations_of(_place(old), places, world.nodes, at, brief.cluster_identifier), *fenced]
 
 

@@ -249,7 +249,8 @@ def test_a_jobs_memory_has_positions_fences_and_timelines(cluster) -> None:
     memory = observing.memory_of(cluster)
     assert memory.known["pg1"].lsn == 5_000_000
     assert memory.fences == {"pg1": "on the panel's machine: /bin/true now"}
-    assert [one.by for one in memory.fenced] == ["fence"]
+    assert [one.by for one in memory.fenced["pg1"]] == ["fence"]
+    assert "pg2" not in memory.fenced  # who was fenced says nothing of another
     assert memory.timelines == {2: "pg2"}
     with pytest.raises(IntegrityError):
         Lineage.objects.create(cluster=cluster, timeline=2, node="pg1")
