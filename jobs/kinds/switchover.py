@@ -165,6 +165,7 @@ def steps_of(params: SwitchoverParams, brief: Brief, world: World) -> list[Step]
         *before_steps(scene, told, world, old),
         *hook_steps(params.before, "before"),
         end_senders_step(scene, old),
+        following.autostart_step(old, on=False),  # last: if the gap's script ends without a stop, it takes it back
         gap_step(scene, world, pair, catch_up_seconds=params.catch_up_seconds),
         *hook_steps(params.after, "after"),
         start_step(scene, old),
@@ -182,7 +183,7 @@ def before_steps(scene: Scene, told: SetupParams, world: World, old: NodeSpec) -
         steps += [reset_step(quiet, told, spec) for spec in scene.members]
     steps.append(release_step(quiet, told, old))
     steps.append(following.slots_on_step(scene, told, new, direct_followers(scene)))
-    return [*steps, following.stage_fence_step(scene, told, old, new), following.autostart_step(old, on=False)]
+    return [*steps, following.stage_fence_step(scene, told, old, new)]
 
 
 def after_steps(scene: Scene, told: SetupParams, world: World, old: NodeSpec) -> list[Step]:

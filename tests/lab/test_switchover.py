@@ -125,6 +125,25 @@ def test_commands_of_ones_own_run_around_it_and_one_that_fails_stops_it_before_a
     assert "the address has moved" in job.lines.values_list("text", flat=True)
 
 
+def test_a_candidate_that_stops_replaying_at_the_last_moment_changes_nothing_and_resume_finishes(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paused by a command before the gap, when every check has passed: the primary is not stopped, and starts at boot as before."""
+    stage = a_stage(lab, monkeypatch, "late")
+    pg1, pg2 = stage.hosts["pg1"], stage.hosts["pg2"]
+    since = pg1.sql("SELECT pg_postmaster_start_time()")
+    once = "[ -e /tmp/once ] || su postgres -c 'psql -c \"SELECT pg_wal_replay_pause()\"'; touch /tmp/once"
+    job = stage.run("switchover", "failed", candidate="pg2", catch_up_seconds=2, before=[{"node": "pg2", "command": once}])
+    assert "Nothing was stopped" in job.outcome
+    assert (job.ending, stage.primary(), pg1.sql("SELECT pg_postmaster_start_time()")) == ("", "pg1", since)
+    assert pg1.run(["cat", "/etc/postgresql/15/main/start.conf"]).stdout.split()[-1] == "auto"
+    assert pg1.run("ls -d /var/lib/postgresql/15/wals/.pgpanel/hold", check=False).returncode != 0
+    pg2.sql("SELECT pg_wal_replay_resume()")
+    job = stage.resume(job)
+    assert (job.ending, stage.primary(), stage.senders("pg2")) == ("done", "pg2", {"pg1": "streaming"})
+    assert pg1.run(["cat", "/etc/postgresql/15/main/start.conf"]).stdout.split()[-1] == "auto"
+
+
 def test_a_rehearsal_says_the_gap_and_changes_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = a_stage(lab, monkeypatch, "rehearse")
     writer = lab.writer(list(stage.hosts.values()))

@@ -235,6 +235,6 @@ while case $at in stopped) hear "$silence" ;; fenced) hear $((silence * 2)) ;; *
     *) answer "what? $said" ;;
     esac
 done
-[ "$at" != idle ] || free_archiver
+if [ "$at" = idle ]; then free_archiver; by_itself "$@"; fi # nothing was stopped: all is as before
 if [ "$at" = stopped ]; then rescue staged "$@" && by_itself "$@"; fi
 exit 0
