@@ -241,6 +241,8 @@ def _start(job: Rebuild) -> Step:
         "swap_in.sh", data, job.new, job.old, name, scene.system_identifier, target.bin_directory, target.owner, user="root"
     )
 
+    held_back = Command(("rm", "-f", own_file(target, "guarded")), user=target.owner)  # the start guard's word on the old directory
+
     def done(world: World) -> bool:
         is_started = is_answering(world, target) and is_standby_of(world, target, scene.system_identifier)
         return job.is_in_place(world) and is_started
@@ -248,7 +250,7 @@ def _start(job: Rebuild) -> Step:
     return Step(
         key=f"standby.start#{target.name}", node=target.name, title="Put it in place with the node's own files, and start it",
         done=done, within_seconds=600, diagnosis=service.log_tail(target),
-        actions=lambda world: (keep, as_permitted(world, target, swap), service.start_command(world, target)),
+        actions=lambda world: (keep, as_permitted(world, target, swap), held_back, service.start_command(world, target)),
         why=f"The old directory is moved to {job.old}; nothing is deleted.",
     )  # fmt: skip
 

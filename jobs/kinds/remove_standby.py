@@ -10,6 +10,7 @@ from typing import Any
 from jobs.kinds import checks, following, service
 from jobs.kinds.configuration import RELOAD, config_file, write_step
 from jobs.kinds.following import existing_params, role_scene
+from jobs.kinds.guard import guard_steps
 from jobs.kinds.keys import prepare_steps
 from jobs.kinds.line import Line
 from jobs.kinds.params import Reader, SetupParams
@@ -20,7 +21,7 @@ from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.command import script
 from remote.facts import FactsRequest, Unreachable
 
-LEFT_BEHIND = ("spool", "missed", "down")
+LEFT_BEHIND = ("spool", "missed", "down", "guard.follow")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class RemoveStandby:
         if scene.version.has_slots:
             steps += [following.drop_slot_step(scene, one, spec) for one in scene.members]
         steps += prepare_steps(scene, told)
+        if told.start_guard:  # whoever is taken out may be promoted one day, and must not hold the primary back then
+            steps += guard_steps(scene, told, world)
         steps += [_clear_step(one, spec) for one in scene.members]
         steps += [write_step(scene, told, one) for one in scene.members]
         if is_there and told.archive:

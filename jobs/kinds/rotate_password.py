@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 
 from jobs.kinds import checks, service
 from jobs.kinds.following import existing_params, role_scene
+from jobs.kinds.guard import guard_files
 from jobs.kinds.keys import own_files
 from jobs.kinds.line import Line
 from jobs.kinds.params import Reader, SetupParams
@@ -190,7 +191,7 @@ def _files_step(rotation: Rotation, spec: NodeSpec) -> Step:
 
     def files(world: World) -> tuple[WriteFile, ...]:
         recovery = (recovery_file(rotation.scene, rotation.told, world, spec),) if is_inside else ()
-        return (*own_files(rotation.scene, replace(rotation.told, archive=False), spec), *recovery)
+        return (*own_files(rotation.scene, replace(rotation.told, archive=False), spec), *recovery, *_laid_ready(rotation, spec))
 
     def actions(world: World) -> Sequence[Action]:
         return (*files(world), *((service.restart_command(world, spec),) if is_inside else ()))
@@ -201,6 +202,14 @@ def _files_step(rotation: Rotation, spec: NodeSpec) -> Step:
         restarts=f"PostgreSQL on {spec.name}, a standby: its sessions end" if is_inside else "",
         why="It is read at every login, so nothing has to be reloaded.",
     )  # fmt: skip
+
+
+def _laid_ready(rotation: Rotation, spec: NodeSpec) -> tuple[WriteFile, ...]:
+    """What the start guard would put in place: a recovery.conf, with the password in it up to 9.6."""
+    if not rotation.told.start_guard or not _in_recovery_conf(rotation):
+        return ()
+    files = guard_files(rotation.scene, rotation.told, spec)
+    return tuple(file for file in files if "/guard.follow-" in file.path)
 
 
 def _accepted_step(rotation: Rotation, spec: NodeSpec, server: NodeSpec) -> Step:
