@@ -195,3 +195,21 @@ def test_a_primary_that_dies_in_the_middle_leaves_the_old_directory_whole(new_la
     assert streaming(pg2) == [["pg1", "streaming"]]
     assert is_alike(room)
     assert f"\n{LOST_ROWS}\n" in read(room, "job-2", "rows")
+
+
+def test_a_broken_standby_is_filled_anew_from_what_differs(new_lab: Any) -> None:
+    lab: Lab = new_lab()
+    room = pair(lab)
+    pg1, pg2 = room.hosts["pg1"], room.hosts["pg2"]
+    pg2.pg_stop("immediate")
+    pg1.sql("SELECT pg_drop_replication_slot('pgpanel_pg2'); CREATE TABLE taken AS SELECT generate_series(1, 40) AS id", "registry")
+    files = pg2.run(f"find '{pg2.data_directory}/base' -size +300k -name '[0-9]*' | head -n 3").stdout.split()
+    for file in files:  # as a disk that lies would leave it: of the right size and age
+        damage = f"dd if=/dev/zero of='{file}' bs=8192 seek=3 count=2 conv=notrunc"
+        pg2.run(f"touch -r '{file}' /tmp/age && {damage} && touch -r /tmp/age '{file}'")
+    plan = room.run("rebuild", {"node": "pg2"}, BOTH, job="job-2")
+    assert "both are on timeline 1" in plan.summary[0]
+    assert streaming(pg1) == [["pg2", "streaming"]]
+    assert is_alike(room)
+    same = "SELECT sum(hashtext(contact::text)) FROM contact"
+    assert pg1.sql(same, database="registry") == pg2.sql(same, database="registry")
