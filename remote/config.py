@@ -158,8 +158,8 @@ def overridden_by_auto(auto_text: str, names: Iterable[str]) -> dict[str, str]:
 
 def conninfo_words(text: str) -> dict[str, str]:
     """The words of a conninfo string of the form `host=… port='…'`; {} for a URI."""
-    found = re.findall(r"(\w+)\s*=\s*('(?:[^'\\\\]|\\\\.)*'|[^\s']+)", text)
-    return {name: re.sub(r"\\\\(.)", r"\1", word[1:-1]) if word.startswith("'") else word for name, word in found}
+    found = re.findall(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s']+)", text)
+    return {name: re.sub(r"\\(.)", r"\1", word[1:-1]) if word.startswith("'") else word for name, word in found}
 
 
 def without_settings(text: str, names: Iterable[str]) -> str:

@@ -103,6 +103,21 @@ def test_three_nodes_and_a_cascade_follow(lab: Lab, monkeypatch: pytest.MonkeyPa
     assert report.errors or report.acknowledged
 
 
+def test_a_third_node_that_is_away_holds_up_nothing_and_is_repointed_when_it_returns(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = a_stage(lab, monkeypatch, "away", 3)
+    stage.hosts["pg3"].kill()
+    job = stage.run("switchover", candidate="pg2")
+    assert "repair pg3 when it answers again" in str(job.plan)
+    assert stage.slots("pg2") == ["pgpanel_pg1", "pgpanel_pg3"]
+    stage.hosts["pg3"].start()
+    stage.hosts["pg3"].wait_postgres()
+    stage.run("repoint", node="pg3", upstream="pg2")
+    assert stage.senders("pg2") == {"pg1": "streaming", "pg3": "streaming"}
+    assert stage.timeline("pg2") == 2
+
+
 def test_whoever_commits_wait_for_changes_with_the_roles(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = a_stage(lab, monkeypatch, "sync")
     stage.hosts["pg1"].sql("ALTER SYSTEM SET synchronous_standby_names = 'pg2'")
