@@ -4,11 +4,14 @@ set -eu
 umask 077
 what=$1 file=$2 word=$3 line=$4
 shift 4
+# whole or not at all: a power cut must not leave half a file. What a link points to is replaced, the link stays.
+if [ -L "$file" ]; then file=$(readlink -f -- "$file"); fi
 part=$file.pgpanel
+cp -p -- "$file" "$part"
 {
     if [ "$what" = add ]; then printf '%s  # %s\n' "$line" "$word"; fi
     grep -v "  # $word\$" "$file" || :
 } >"$part"
-cat "$part" >"$file" # owner, mode and links stay as they are
-rm -f "$part"
+sync "$part" 2>/dev/null || sync
+mv -f -- "$part" "$file"
 exec "$@"
