@@ -338,7 +338,10 @@ def sibling_checks(scene: Scene, world: World, old: NodeSpec) -> Iterator[Check]
         if spec == old or server is None:
             continue
         line = Line("sibling.follows", spec.name, "It can follow")
-        if not server.is_running or not server.answers_sql:
+        if server.role != "standby":
+            mend = f"rebuild {spec.name} as a standby, or take it out of the replication, first"
+            yield line.refused("it is no standby, but holds this cluster: a former primary", mend)
+        elif not server.is_running or not server.answers_sql:
             yield line.refused(
                 "PostgreSQL does not run there", f"start it on {spec.name}, or remove it first", paste(spec.start_command)
             )
