@@ -75,9 +75,13 @@ class Pair:
 
     def copy_anew(self) -> None:
         copy = f"{self.standby.bin_directory}/pg_basebackup -h {self.primary.ip} -p {self.port} -U postgres -c fast -D {self.data}"
-        self.standby.run(f"rm -rf {self.data} && {copy} && touch {self.data}/standby.signal", user="postgres", timeout_seconds=300)
+        self.empty(self.standby)
+        self.standby.run(f"{copy} && touch {self.data}/standby.signal", user="postgres", timeout_seconds=300)
         self.start(self.standby)
         self.wait_for_streaming()
+
+    def empty(self, host: Host) -> None:
+        host.run(f"rm -rf {self.data} && install -d -m 700 -o postgres -g postgres {self.data}")
 
     def wait_for_streaming(self) -> None:
         query = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"

@@ -44,7 +44,7 @@ def make(pair: Pair) -> str:
 
 
 def copy_anew(pair: Pair) -> None:
-    pair.standby.run(["rm", "-rf", pair.data])
+    pair.empty(pair.standby)
     source = ("-h", pair.primary.ip, "-p", str(pair.port), "-U", "repmgr", "-d", "repmgr")
     repmgr(pair, pair.standby, *source, "standby", "clone", "--fast-checkpoint")
     pair.start(pair.standby)
