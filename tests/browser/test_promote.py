@@ -52,6 +52,9 @@ def test_where_the_fence_answers_and_nothing_can_be_lost_one_click_promotes(ana:
     Job.objects.all().delete()
     job = evidence_rows.planned(found, operator(), use_fence=True)
     page = ana.go(f"/c/registry-prod/promote?job={job.pk}")
+    page.get_by_text("The fence does not answer?").first.click()
+    assert page.get_by_role("button", name="pg1 is off: promote pg2").is_visible(), "the other way stays in reach"
+    page.get_by_text("The fence does not answer?").first.click()
     ana.look("promote-planned")
     page.get_by_role("button", name="Fence pg1, then promote pg2").click()
     page.wait_for_url(f"**/jobs/{job.pk}/")
