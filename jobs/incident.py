@@ -15,6 +15,8 @@ from jobs.models import Job, JobStep
 from pgpanel.templatetags.show import seconds_shown
 
 KINDS_TOLD = ("switchover", "promote")
+TOLD_SECONDS = 0.05
+"""What took less is not said to have taken anything."""
 LEFT = (JobStep.Status.TODO, JobStep.Status.RUNNING, JobStep.Status.FAILED, JobStep.Status.CANCELLED)
 
 
@@ -60,7 +62,15 @@ class Incident:
 
     @property
     def loss(self) -> str:
-        return _said(self.report.get("loss"))
+        told = _said(self.report.get("loss"))
+        if not told and self.report.get("shutdown_checkpoint") and self.report.get("timeline_after"):
+            return _("Nothing: the new primary had all WAL of the old one before it took over.")
+        return told
+
+    @property
+    def is_loss_possible(self) -> bool:
+        loss = self.report.get("loss")
+        return isinstance(loss, dict) and not loss.get("is_zero")
 
     @property
     def verdict(self) -> str:
@@ -147,7 +157,8 @@ def _moments(job: Job) -> list[Moment]:
         found.append(Moment(job.queued_at, "", _("confirmed by %(who)s") % {"who": who}, "big"))
     for step in job.steps.all():
         if step.started_at and step.status != JobStep.Status.ALREADY:
-            took = f" ({seconds_shown((step.ended_at - step.started_at).total_seconds())})" if step.ended_at else ""
+            took_seconds = (step.ended_at - step.started_at).total_seconds() if step.ended_at else 0.0
+            took = f" ({seconds_shown(took_seconds)})" if took_seconds >= TOLD_SECONDS else ""
             is_failed = step.status == JobStep.Status.FAILED
             found.append(Moment(step.started_at, step.node, f"{step.title}{took}{_(': failed') if is_failed else ''}"))
     found += [
@@ -173,7 +184,11 @@ def _at(told: dict[str, Any]) -> datetime | None:
 def _evidence(job: Job) -> tuple[tuple[str, str, str], ...]:
     """(observer, what it says, why)."""
     return tuple(
-        (f"{one.get('observer', '')}, {one.get('by', '')}".strip(", "), str(one.get("says", "")), str(one.get("detail", "")))
+        (
+            f"{one.get('observer', '')}, {one.get('by', '')}".strip(", "),
+            str(one.get("says", "")).replace("-", " "),
+            str(one.get("detail", "")),
+        )
         for one in report_of(job).get("evidence", ())
     )
 
