@@ -164,9 +164,10 @@ def workers(panel: Panel) -> Iterator[None]:
         process.terminate()
     for process in started:
         try:
-            process.wait(timeout=15)
+            process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait(timeout=10)
 
 
 class ToThePanel:

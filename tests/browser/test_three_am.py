@@ -149,7 +149,7 @@ def rebuild_what_came_back(visitor: Visitor, primary: str) -> None:
     page.locator("#plan .btn-primary").click()
     page.locator("#job-state .is-succeeded, #job-state .streaming").first.wait_for(timeout=JOB_SECONDS)
     visitor.go("/c/registry-prod/n/pg1/")
-    page.get_by_text("Old data directory").wait_for()
+    page.get_by_text("Old data directory", exact=True).wait_for()
     seen(visitor, "night-node-rebuilt")
 
 
