@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.cues import LiveCues
 from jobs.kinds import KINDS
-from jobs.recipe import Brief, NodeSpec, Plan, Section, Step, World, plan_of, planned
+from jobs.recipe import Brief, NodeSpec, NodeUnreachable, Plan, Section, Step, World, plan_of, planned
 from lab import Host as LabHost
 from lab import Lab
 from remote.command import Command, Detached, Secret, WriteFile, shown_lines
@@ -35,6 +35,7 @@ class Room:
     hosts: Mapping[str, LabHost]
     keys: dict[str, tuple[Secret, str]] = field(default_factory=dict)
     walked: list[tuple[str, str]] = field(default_factory=list)
+    resumes: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     during: Callable[[str], None] = lambda _key: None
     user: str = "root"
@@ -119,9 +120,21 @@ class Room:
             world = self._verified(step, look)
             self.walked.append((step.key, "done"))
             self.seconds[step.key] = round(time.monotonic() - began, 2)
+            if self.resumes:
+                self._could_be_resumed(plan, list(recipe.steps(given, brief, look(*names))), look(*names))
         for host in hosts.values():
             host.close()
         return plan
+
+    @staticmethod
+    def _could_be_resumed(plan: Plan, steps: Sequence[Step], world: World) -> None:
+        """A worker that takes over here finds the same steps, and the same commands for what is not done (`Walk` asks so)."""
+        assert [step.key for step in steps] == [step.key for step in plan.steps]
+        for confirmed, step in zip(plan.steps, steps, strict=True):
+            if not _is_done(step, world):
+                now = planned(step, world)
+                same = not (confirmed.is_needed and now.shown) or now.shown == confirmed.shown
+                assert same, f"{step.key} would run other commands: {now.shown} instead of {confirmed.shown}"
 
     def _conduct(self, section: Section, hosts: Mapping[str, Host]) -> None:
         cues = LiveCues(section, lambda part, _is_afresh: hosts[part.node].open(part.command))
@@ -168,6 +181,13 @@ class Room:
 
     def acted(self) -> list[str]:
         return [key for key, how in self.walked if how == "done"]
+
+
+def _is_done(step: Step, world: World) -> bool:
+    try:
+        return step.done(world)
+    except NodeUnreachable:
+        return False
 
 
 def _with_reach(before: World, name: str, facts: Any) -> Any:

@@ -40,6 +40,8 @@ def rows_behind(primary: Host, standby: Host, count: int = 500) -> None:
 
 
 def promoted(room: Room, names: Sequence[str], job: str = "job-2", **params: object) -> None:
+    """Behind every step another worker could go on."""
+    room.resumes = True
     room.run("promote", params, names, job=job)
 
 
@@ -49,7 +51,7 @@ def test_after_kill_9_of_the_postmaster_its_wal_is_fetched_and_any_start_of_it_i
     rows_behind(pg1, pg2)
     kill_postmaster(pg1)
     pg1.unsplit()
-    promoted(room, ["pg1", "pg2"], candidate="pg2")
+    promoted(room, ["pg1", "pg2"], candidate="pg2", primary="pg1")
     assert pg2.sql("SELECT count(*) FROM kept") == [["500"]]
     assert pg2.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")[0][0].startswith("00000002")
     assert "serve-pg2" not in pg1.run(["ls", "/var/lib/postgresql/15/wals/.pgpanel"]).stdout
@@ -65,7 +67,7 @@ def test_a_primary_that_was_shut_down_in_good_order_comes_back_as_a_standby(lab:
     rows_behind(pg1, pg2)
     pg1.pg_stop("fast")
     pg1.unsplit()
-    promoted(room, ["pg1", "pg2"], candidate="pg2")
+    promoted(room, ["pg1", "pg2"], candidate="pg2", primary="pg1")
     assert "standby.start#pg1" in room.acted()
     assert pg2.sql("SELECT count(*) FROM kept") == [["500"]]
     assert pg2.sql("SELECT application_name, state FROM pg_stat_replication") == [["pg1", "streaming"]]
@@ -78,7 +80,7 @@ def test_a_postmaster_that_hangs_is_killed_with_all_that_it_left_before_anybody_
     rows_behind(pg1, pg2)
     pg1.run("pkill -STOP -x postgres")
     pg1.unsplit()
-    promoted(room, ["pg1", "pg2"], candidate="pg2")
+    promoted(room, ["pg1", "pg2"], candidate="pg2", primary="pg1")
     assert "old.stop#pg1" in room.acted()
     assert pg1.run("pgrep -x postgres", check=False).stdout == ""
     assert pg2.sql("SELECT count(*) FROM kept") == [["500"]]
@@ -96,7 +98,7 @@ def test_a_standby_that_is_behind_another_is_refused_or_fetches_from_it_first(la
     words = {"candidate": "pg3", "primary": "pg1", "attested": "pg1", "accept_loss": True}
     with pytest.raises(Refused, match=r"pg2 has .* more"):
         room.run("promote", words, names, job="job-2")
-    room.run("promote", words | {"fetch_from": "pg2"}, names, job="job-3")
+    promoted(room, names, job="job-3", **words, fetch_from="pg2")
     assert pg3.sql("SELECT count(*) FROM kept") == [["500"]]
     assert pg3.sql("SELECT application_name, state FROM pg_stat_replication") == [["pg2", "streaming"]]
 
@@ -108,8 +110,7 @@ def test_the_pages_pair_on_11_is_promoted_without_ever_having_been_set_up(lab: L
     room = Room(lab, {host.name: host for host in (pair.primary, pair.standby)})
     room.brief("job-0", names)  # its host key is known from before
     pair.primary.kill()
-    words = {"candidate": names[1], "primary": names[0], "attested": names[0], "accept_loss": True, "by": by}
-    room.run("promote", words, names)
+    promoted(room, names, candidate=names[1], primary=names[0], attested=names[0], accept_loss=True, by=by)
     assert pair.standby.sql("SELECT pg_is_in_recovery()") == [["f"]]
     assert pair.standby.run(["ls", f"{pair.standby.data_directory}/pg_wal"]).stdout.count("00000002.history") >= 1
 
@@ -132,7 +133,7 @@ def test_salvage_on_other_versions(lab: Lab, postgres: str, layout: str) -> None
     rows_behind(pg1, pg2)
     kill_postmaster(pg1)
     pg1.unsplit()
-    promoted(room, ["pg1", "pg2"], candidate="pg2")
+    promoted(room, ["pg1", "pg2"], candidate="pg2", primary="pg1")
     assert pg2.sql("SELECT count(*) FROM kept") == [["500"]]
 
 
