@@ -22,7 +22,7 @@ from clusters.condition import WORST_FIRST, facts_of, is_bare, is_primary_in_tro
 from clusters.drafts import DONE
 from clusters.findings import disks_of
 from clusters.forms import ClusterForm, CredentialForm, NodeForm, RemoveForm
-from clusters.models import Cluster, Credential, Draft, Node
+from clusters.models import Cluster, Credential, Draft, Node, Quarantine
 from clusters.offers import offers_of
 from clusters.promises import promise_of
 from clusters.rights import cluster_or_404, clusters_for, may, node_or_404
@@ -72,10 +72,16 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
         "cluster": cluster, "nodes": nodes, "word": word, "problem": problem, "primary": primary,
         "connections": connections.strings(nodes, primary), "dangers": _dangers(nodes),
         "bare": [node for node in nodes if is_bare(node)], "busy": _busy(cluster),
-        "is_primary_in_trouble": is_primary_in_trouble(nodes), **_offers(cluster, nodes),
+        "is_primary_in_trouble": is_primary_in_trouble(nodes), "waiting": _waiting(nodes), **_offers(cluster, nodes),
         "mend_url": _setup_url(primary, nodes) if primary and may(request.user, "operator", cluster) else "",
     }  # fmt: skip
     return render(request, "clusters/detail.html", context | _rights(request, cluster))
+
+
+def _waiting(nodes: list[Node]) -> str:
+    """What no look shows: nodes that were promoted away from."""
+    found = Quarantine.objects.filter(node__in=nodes, lifted_at=None).values_list("node__name", flat=True)
+    return _("%(names)s is under quarantine until it is rebuilt.") % {"names": ", ".join(found)} if found else ""
 
 
 def _offers(cluster: Cluster, nodes: list[Node]) -> dict[str, Any]:

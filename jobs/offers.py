@@ -43,7 +43,7 @@ class Row:
 
 
 def _can_take_over(picture: Picture, member: Member) -> bool:
-    return member.is_flowing and picture.primary is not None and picture.primary.is_running
+    return member in picture.successors and picture.primary is not None and picture.primary.is_running
 
 
 def _best(picture: Picture, member: Member) -> bool:

@@ -60,7 +60,8 @@ class Picture:
     @property
     def successors(self) -> list[Member]:
         """Standbys that follow now, the best first."""
-        return sorted((member for member in self.members if member.is_flowing), key=lambda member: member.rank)
+        found = (member for member in self.members if member.is_flowing and not member.is_quarantined)
+        return sorted(found, key=lambda member: member.rank)
 
     def member(self, name: str) -> Member | None:
         return next((member for member in self.members if member.name == name), None)

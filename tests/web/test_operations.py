@@ -281,3 +281,11 @@ def test_the_setup_form_says_in_plain_words_what_zero_means(cluster, monkeypatch
     seen(cluster, "pg1", role="primary", facts=facts_to_json(facts_of("pg1", postgres())))
     assert "at most 16,384 MB on pg1" in forms.kept_words(cluster, "pg1")
     assert "not a reservation" in forms.kept_words(cluster, "pg1")
+
+
+def test_a_node_under_quarantine_takes_nothing_over_and_is_named_until_it_is_rebuilt(client, cluster, ana):
+    Quarantine.objects.create(node=cluster.nodes.get(name="pg2"), reason="was promoted away from")
+    found = offered(cluster)
+    assert found["switchover"] == ["Switch over: pg3 becomes primary, pg1 becomes its standby"]
+    assert found["rebuild"][0] == "Rebuild pg2 as a standby of pg1"
+    assert "pg2 is under quarantine until it is rebuilt." in text_of(client.get("/c/registry/"))
