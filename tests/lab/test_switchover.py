@@ -172,6 +172,23 @@ def test_a_rehearsal_says_the_gap_and_changes_nothing(lab: Lab, monkeypatch: pyt
     assert (report.lost, len(report.errors)) == (0, 0)
 
 
+def test_a_receiver_of_somebody_elses_that_hangs_does_not_hold_up_the_stop(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that stops waits for it: without its end right before, until wal_sender_timeout, 20 s."""
+    stage = a_stage(lab, monkeypatch, "stray")
+    pg1 = stage.hosts["pg1"]
+    pg1.run("mkdir /tmp/wal", user="postgres")
+    pg1.run(f"{pg1.bin_directory}/pg_receivewal -D /tmp/wal --no-loop </dev/null >/dev/null 2>&1 &", user="postgres")
+    deadline = time.monotonic() + 20
+    while stage.senders("pg1") != {"pg2": "streaming", "pg_receivewal": "streaming"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    pg1.run("kill -STOP $(pgrep -x pg_receivewal)")
+    job = stage.run("switchover", candidate="pg2")
+    assert "pg_receivewal: ended right before the stop" in str(job.plan)
+    assert (job.ending, stage.primary()) == ("done", "pg2")
+    assert job.report["gap_ms"] < 3000
+
+
 # -- refused before the primary is touched ---------------------------------------------------------------------------------------
 
 
