@@ -140,6 +140,18 @@ def test_commands_of_ones_own_run_around_it_and_one_that_fails_stops_it_before_a
     assert "the address has moved" in job.lines.values_list("text", flat=True)
 
 
+def test_what_fails_behind_the_promotion_is_finished_by_resume(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = a_stage(lab, monkeypatch, "behind")
+    fails_once = "[ -e /tmp/once ] || { touch /tmp/once; exit 3; }"
+    job = stage.run("switchover", "failed", candidate="pg2", after=[{"node": "pg2", "command": fails_once}])
+    assert (job.ending, stage.primary()) == ("cleanup_pending", "pg2")
+    stage.hosts["pg1"].pg_stop()  # worse: the old primary is down by the time that somebody looks
+    job = stage.resume(job)
+    assert (job.ending, stage.primary(), stage.senders("pg2")) == ("done", "pg2", {"pg1": "streaming"})
+    assert (stage.slots("pg1"), stage.slots("pg2")) == ([], ["pgpanel_pg1"])
+    assert stage.hosts["pg1"].run(["cat", "/etc/postgresql/15/main/start.conf"]).stdout.split()[-1] == "auto"
+
+
 def test_a_candidate_that_stops_replaying_at_the_last_moment_changes_nothing_and_resume_finishes(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
