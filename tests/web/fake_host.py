@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from remote.command import Command, Detached, WriteFile, text_value
-from remote.errors import CommandFailed, HostUnreachable
+from remote.errors import CommandFailed, ConnectionLost, HostUnreachable
 from remote.facts import Facts, FactsRequest, PathFact, Unreachable
 from remote.host import DetachedState
 from remote.result import Result
@@ -49,6 +49,11 @@ class FakeHost:
         if check and result.exit_code not in command.accepts:
             raise CommandFailed(self.name, command, result)
         return result
+
+    def open(self, command: Command) -> FakeDialogue:
+        self._answer()
+        self.ran.append(command.text)
+        return FakeDialogue(self.name, command)
 
     def write(self, action: WriteFile) -> None:
         self._answer()
@@ -113,6 +118,28 @@ class FakeHost:
 
     def _place(self, name: str) -> Path:
         return self._state / re.sub(r"[^\w.#-]", "_", name)
+
+
+class FakeDialogue:
+    """A command whose input stays open."""
+
+    def __init__(self, name: str, command: Command) -> None:
+        self.name = name
+        self._process = subprocess.Popen(["sh", "-c", command.text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def say(self, line: str) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def hear(self, within_seconds: float = 10.0) -> str:
+        assert self._process.stdout
+        if line := self._process.stdout.readline():
+            return line.rstrip("\n")
+        raise ConnectionLost(f"{self.name}: it ended", self.name)
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
 def _path_fact(path: Path) -> PathFact:
