@@ -48,7 +48,7 @@ def test_max_connections_is_raised_on_the_standby_first_and_lowered_on_the_prima
     for host in (pg1, pg2):
         assert [host.sql("SHOW work_mem"), host.sql("SHOW max_connections")] == [[["12MB"]], [["90"]]]
     room.run("setup", SETUP | {"keep_megabytes": 512}, BOTH, job="job-7")
-    assert room.acted() == ["proof.write"]
+    assert [key for key in room.acted() if not key.startswith("proof.")] == []
 
 
 def test_the_server_itself_says_what_is_wrong_with_a_value(new_lab: Any) -> None:
