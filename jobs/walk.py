@@ -96,8 +96,14 @@ class Walk:
     def _compare_what_is_left(self, world: World, rows: dict[str, JobStep]) -> list[Step]:
         """Going on: the same machines, and the same commands for what is not begun. (Roles may have been changed by us.)"""
         touched = {row.node for row in rows.values() if row.attempt}
+        # a lost primary that answers again stops a promotion before its turn; behind it the clean-up goes on
+        has_turned = any(rows[step.key].status == Status.DONE for step in self.plan.steps if step.is_point_of_no_return)
         confirmed = {
-            node: {name: value for name, value in known.items() if name == "machine" or node not in touched}
+            node: {
+                name: value
+                for name, value in known.items()
+                if (name == "machine" or node not in touched) and not (has_turned and name == "reachable")
+            }
             for node, known in self.plan.identities.items()
         }
         changes = identities_moved(confirmed, identities_of(self.brief, world, list(confirmed)))

@@ -12,7 +12,7 @@ from jobs.kinds import following, promote_checks, salvage, service
 from jobs.kinds.configuration import is_answering
 from jobs.kinds.following import existing_params
 from jobs.kinds.params import Reader, SetupParams
-from jobs.kinds.promote_checks import Situation, situation
+from jobs.kinds.promote_checks import QUARANTINED, Situation, situation
 from jobs.kinds.promotion import promotion_section
 from jobs.kinds.scene import Scene, is_standby_of, on_host, own_file, postgres_of, request_of, sql_on
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
@@ -20,7 +20,7 @@ from remote.command import Action, Command, PanelAction, WriteFile
 from remote.facts import FactsRequest, Identify
 
 PROMOTED = "promoted"
-FENCED, QUARANTINED = "fenced", "quarantined"
+FENCED = "fenced"
 
 
 @dataclass(frozen=True)

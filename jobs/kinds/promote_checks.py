@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from jobs.kinds.promote import PromoteParams
 
 
+QUARANTINED = "quarantined"
+"""Noted by a promotion that went without the old primary's host: it stays so, even if that answers again meanwhile."""
+
+
 @dataclass(frozen=True)
 class Situation:
     """scene: as it will be, with the candidate as its primary. old: the primary that is lost. answers: its host lets us in."""
@@ -76,7 +80,7 @@ def situation(params: PromoteParams, brief: Brief, world: World) -> Situation:
     found = verdict(old.name, observations, now)
     standbys = [known_of(brief, world, spec) for spec in brief.nodes.values() if spec != old]
     return Situation(
-        scene=scene, old=old, answers=postgres_of(world, old) is not None,
+        scene=scene, old=old, answers=postgres_of(world, old) is not None and QUARANTINED not in world.notes,
         is_prepared=bool(block_of(world, scene.primary, "postgresql.conf") and block_of(world, scene.primary, "pg_hba.conf")),
         siblings=tuple(spec for spec in scene.others if spec != old and _follows(world, spec, scene)),
         verdict=found, observations=observations,
