@@ -145,6 +145,7 @@ def test_a_switchover_survives_its_worker_between_any_two_commands(new_lab: Any,
         before, timeline = night.the_primary(), max(night.timelines().values())
         candidate = next(name for name in night.hosts if name != before)
         job = night.run_with_fault("switchover", how, at, candidate=candidate)
+        print(f"{how} before {at} of {len(commands)}, {job.status} {job.ending}: {night.hit()[:120]}")
         try:
             settled(night, job)
             nothing_lost(writer)
