@@ -60,7 +60,10 @@ class Job(models.Model):
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     supersedes = models.ForeignKey(
-        "self", null=True, on_delete=models.SET_NULL, related_name="superseded_by",
+        "self",
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="superseded_by",
         help_text="the active job that was asked to end so that this one, confirmed already, can begin",
     )
     epoch = models.PositiveBigIntegerField(default=0, help_text="of the claim that runs it now")
@@ -82,12 +85,14 @@ class Job(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["cluster"], condition=models.Q(status__in=["queued", "running"]) & ~models.Q(kind="fence"),
+                fields=["cluster"],
+                condition=models.Q(status__in=["queued", "running"]) & ~models.Q(kind="fence"),
                 name="one_active_job_per_cluster",
             ),
             # a fence runs beside whatever else does, under a lock of its own on the hosts
             models.UniqueConstraint(
-                fields=["cluster"], condition=models.Q(status__in=["queued", "running"], kind="fence"),
+                fields=["cluster"],
+                condition=models.Q(status__in=["queued", "running"], kind="fence"),
                 name="one_active_fence_per_cluster",
             ),
         ]

@@ -154,7 +154,19 @@ def workers(panel: Panel) -> Iterator[None]:
     """Everything that works behind the pages: jobs, plans, the collector, the clock that starts them."""
     celery = [sys.executable, "-m", "celery", "-A", "pgpanel"]
     commands = [
-        [*celery, "worker", "-Q", "emergency,jobs,plans,notify,observe", "-P", "threads", "-c", "6", "-l", "warning", "--without-mingle"],
+        [
+            *celery,
+            "worker",
+            "-Q",
+            "emergency,jobs,plans,notify,observe",
+            "-P",
+            "threads",
+            "-c",
+            "6",
+            "-l",
+            "warning",
+            "--without-mingle",
+        ],
         [*celery, "beat", "-l", "warning", "-s", str(panel.log.parent / "beat"), "--pidfile="],
     ]
     with (panel.log.parent / "workers.log").open("wb") as output:
