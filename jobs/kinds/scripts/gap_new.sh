@@ -127,10 +127,14 @@ promote() {
     pg_ctl) "$bin/pg_ctl" -D "$data" "$@" >/dev/null 2>&1 3>&- 4<&- ;;
     trigger) : >"$1" ;;
     esac || { answer "failed $told"; return; }
-    until=$((up + PROMOTE_SECONDS))
+    until=$((up + PROMOTE_SECONDS)) polls=0
     while ask 'SELECT pg_is_in_recovery();' && [ "$told" != f ]; do
         now
         if [ "$up" -gt "$until" ]; then answer 'slow it is still in recovery'; return; fi
+        # told while its receiver was just connecting anew, the startup process sleeps for wal_retrieve_retry_interval, 5 s, before it
+        # looks for a promotion: a reload wakes it, and changes nothing
+        polls=$((polls + 1))
+        [ $((polls % 25)) -ne 10 ] || ask 'SELECT pg_reload_conf();'
         ask 'SELECT pg_sleep(0.002);'
     done
     tell_timeline
