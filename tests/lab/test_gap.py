@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -84,3 +84,24 @@ def test_a_worker_killed_after_any_word_leaves_one_primary_and_the_next_one_ends
             break
     assert not was_killed, "it has more words than were tried"
     assert {word for _after, word, _was in seen} == {"done", "rolled_back"}
+
+
+@pytest.mark.parametrize(("version", "layout"), [("11", "custom"), ("17", "cocca"), ("18", "custom")])
+def test_every_version_is_promoted_in_its_own_way(new_lab: Callable[..., Lab], version: str, layout: str) -> None:
+    lab = new_lab()
+    pg1, pg2 = lab.up("pg1", postgres=version, layout=layout), lab.up("pg2", postgres=version, layout=layout, create=False)
+    lab.registry(pg1)
+    room = Room(lab, {"pg1": pg1, "pg2": pg2})
+    room.run("setup", SETUP, ["pg1", "pg2"])
+    pair = GapPair(room)
+    for _ in range(2):
+        step = pair.prepare()
+        with written(lab, pair):
+            ending = pair.conduct(step)
+        assert (ending.word, pair.primaries()) == ("done", [pair.new])
+        pair.go_on("done")
+    step = pair.prepare()
+    with written(lab, pair):
+        assert pair.killed(step, 15)
+        assert pair.ended(step) == "rolled_back"
+    assert pair.primaries() == [pair.old]
