@@ -16,6 +16,8 @@ STATE_SECONDS = 20.0
 PING_SECONDS = 2.0
 CHECKPOINT_SECONDS = 1800.0
 PROMOTE_SECONDS = 75.0
+START_AFTER_SECONDS = 0.05
+"""The first writes on the new primary come before the old one's start, where both share processors or a disk."""
 MOST_RESUMPTIONS = 3
 LOOK_SECONDS, MOST_LOOKS = 0.5, 20
 ROLLBACK_SECONDS = 1000.0
@@ -289,6 +291,7 @@ class Conductor:
 
     def _start_standby(self) -> None:
         """As the standby that its fence makes of it: now that the new one writes, it costs nobody anything."""
+        time.sleep(START_AFTER_SECONDS)
         try:
             self.cues.say(OLD, "start")
             self._hear(OLD)
