@@ -72,11 +72,9 @@ class Rebuild:
 def rebuild_steps(job: Rebuild, world: World) -> list[Step]:
     scene, target = job.scene, job.target
     made = {"rewind": _by_rewind, "delta": _by_delta, "copy": _by_copy}[job.method](job, world)
-    alone = replace(scene, standbys=(), others=(target,))
-    return [
-        _prepare(job), *made, _start(job), autostart_step(target, on=True), *_after(job),
-        *proof_steps(alone, job.params, world), _keep(job),
-    ]  # fmt: skip
+    streaming, *rest = proof_steps(replace(scene, standbys=(), others=(target,)), job.params, world)
+    # what can wait until it streams, waits
+    return [_prepare(job), *made, _start(job), streaming, autostart_step(target, on=True), *_after(job), *rest, _keep(job)]
 
 
 def _by_rewind(job: Rebuild, _world: World) -> list[Step]:
