@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 
 HOUSE = Path(__file__).parent.parent
-WHAT_PLANS_COME_FROM = ("jobs/recipe.py", "jobs/kinds/**/*.py", "jobs/kinds/**/*.sh", "remote/**/*.py", "remote/**/*.sh")
+WHAT_PLANS_COME_FROM = (
+    "jobs/recipe.py", "jobs/kinds/*.py", "jobs/blocks/**/*.py", "jobs/blocks/**/*.sh", "remote/**/*.py", "remote/**/*.sh",
+)  # fmt: skip
 
 
 @cache

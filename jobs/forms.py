@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy
 
 from clusters.models import Cluster, Node, NodeState
 from clusters.services import watched_from
+from jobs.blocks.settings import share_megabytes
 from jobs.job_form import JobForm
-from jobs.kinds.settings import share_megabytes
 from jobs.models import Job
 from jobs.operation_forms import OPERATIONS
 from pgpanel.templatetags.show import bytes_shown

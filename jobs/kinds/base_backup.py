@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.kinds import checks
-from jobs.kinds.copying import Copy, compressions_of, copy_steps, method_of, slot_step, swap_step
-from jobs.kinds.keys import own_files
-from jobs.kinds.line import Line
-from jobs.kinds.params import BaseBackupParams, SetupParams, base_backup_params
-from jobs.kinds.proof import proof_steps
-from jobs.kinds.scene import (
+from jobs.blocks import checks
+from jobs.blocks.copying import Copy, compressions_of, copy_steps, method_of, slot_step, swap_step
+from jobs.blocks.keys import own_files
+from jobs.blocks.line import Line
+from jobs.blocks.params import BaseBackupParams, SetupParams, base_backup_params
+from jobs.blocks.proof import proof_steps
+from jobs.blocks.scene import (
     KEPT,
     MARKER,
     REPLACEABLE,
@@ -29,10 +29,10 @@ from jobs.kinds.scene import (
     request_of,
     scene_of,
 )  # fmt: skip
-from jobs.kinds.service import stop_command
-from jobs.kinds.settings import value_of
-from jobs.kinds.standby import start_step
-from jobs.kinds.standby_checks import collations_check, is_mount_point, libraries_check, room_check, version_check
+from jobs.blocks.service import stop_command
+from jobs.blocks.settings import value_of
+from jobs.blocks.standby import start_step
+from jobs.blocks.standby_checks import collations_check, is_mount_point, libraries_check, room_check, version_check
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.command import WriteFile
 from remote.facts import FactsRequest, Unreachable

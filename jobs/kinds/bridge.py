@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 
-from jobs.kinds.rsync_copy import copy_key
-from jobs.kinds.scene import (
+from jobs.blocks.rsync_copy import copy_key
+from jobs.blocks.scene import (
     Scene,
     as_permitted,
     has_file,
@@ -17,7 +17,7 @@ from jobs.kinds.scene import (
     postgres_of,
     script_text,
 )
-from jobs.kinds.segments import is_restoring
+from jobs.blocks.segments import is_restoring
 from jobs.recipe import NodeSpec, Step, World
 from remote import lsn
 from remote.command import Action, WriteFile

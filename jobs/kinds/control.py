@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jobs.kinds import checks, service
-from jobs.kinds.configuration import is_answering
-from jobs.kinds.line import Line
-from jobs.kinds.params import Reader
-from jobs.kinds.scene import on_host, path_of, postgres_of, request_of, slot_in_use
-from jobs.kinds.standing import (
+from jobs.blocks import checks, service
+from jobs.blocks.configuration import is_answering
+from jobs.blocks.line import Line
+from jobs.blocks.params import Reader
+from jobs.blocks.scene import on_host, path_of, postgres_of, request_of, slot_in_use
+from jobs.blocks.standing import (
     changes_on_disk,
     is_up,
     role_of,

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs.kinds.scene import Scene, postgres_of, slot_in_use, upstream_of
-from jobs.kinds.segments import Bridge, bridge_of, named
-from jobs.kinds.settings import RECOVERY_NAMES, number_of
-from jobs.kinds.standing import is_up, row_of, starts_as_standby
+from jobs.blocks.scene import Scene, postgres_of, slot_in_use, upstream_of
+from jobs.blocks.segments import Bridge, bridge_of, named
+from jobs.blocks.settings import RECOVERY_NAMES, number_of
+from jobs.blocks.standing import is_up, row_of, starts_as_standby
 from jobs.recipe import NodeSpec, World
 from remote import lsn
 from remote.facts import Facts, Postgres

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.kinds import checks, following
-from jobs.kinds.line import Line
-from jobs.kinds.params import Reader
-from jobs.kinds.salvage import is_stopped
-from jobs.kinds.scene import as_permitted, postgres_of, request_of, script_text
+from jobs.blocks import checks, following
+from jobs.blocks.line import Line
+from jobs.blocks.params import Reader
+from jobs.blocks.salvage import is_stopped
+from jobs.blocks.scene import as_permitted, postgres_of, request_of, script_text
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote import postgres, versions
 from remote.command import Action, script

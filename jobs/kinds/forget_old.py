@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.kinds import checks
-from jobs.kinds.kept import Kept, days_left, ground_of, is_expired, question
-from jobs.kinds.line import Line
-from jobs.kinds.params import Reader
-from jobs.kinds.scene import as_permitted, on_host, own_directory, own_file, path_of, postgres_of, request_of
+from jobs.blocks import checks
+from jobs.blocks.kept import Kept, days_left, ground_of, is_expired, question
+from jobs.blocks.line import Line
+from jobs.blocks.params import Reader
+from jobs.blocks.scene import as_permitted, on_host, own_directory, own_file, path_of, postgres_of, request_of
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.command import Detached, WriteFile, script
 from remote.facts import FactsRequest, Unreachable

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.kinds import following, promote_checks, salvage, service
-from jobs.kinds.configuration import is_answering
-from jobs.kinds.following import existing_params
-from jobs.kinds.params import Reader, SetupParams
+from jobs.blocks import following, salvage, service
+from jobs.blocks.configuration import is_answering
+from jobs.blocks.following import existing_params
+from jobs.blocks.params import Reader, SetupParams
+from jobs.blocks.scene import Scene, is_standby_of, on_host, own_file, postgres_of, request_of, sql_on
+from jobs.kinds import promote_checks
 from jobs.kinds.promote_checks import QUARANTINED, Situation, situation
 from jobs.kinds.promotion import promotion_section
-from jobs.kinds.scene import Scene, is_standby_of, on_host, own_file, postgres_of, request_of, sql_on
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.command import Action, Command, PanelAction, WriteFile
 from remote.facts import FactsRequest, Identify

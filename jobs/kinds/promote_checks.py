@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from clusters.evidence import Candidate, Known, Observation, Place, Verdict, bytes_shown, candidates, observations_of, verdict
-from jobs.kinds import checks
-from jobs.kinds.following import block_of, role_scene, synchronous_of
-from jobs.kinds.line import Line
-from jobs.kinds.role_checks import apply_delay
-from jobs.kinds.salvage import is_stopped, salvaged
-from jobs.kinds.scene import Scene, postgres_of, upstream_of
+from jobs.blocks import checks
+from jobs.blocks.following import block_of, role_scene, synchronous_of
+from jobs.blocks.line import Line
+from jobs.blocks.role_checks import apply_delay
+from jobs.blocks.salvage import is_stopped, salvaged
+from jobs.blocks.scene import Scene, postgres_of, upstream_of
 from jobs.recipe import Brief, Check, NodeSpec, World
 from remote import config, lsn
 from remote.facts import Facts, Unreachable

@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobs.kinds.gap import NEW, new_part
-from jobs.kinds.scene import Scene
+from jobs.blocks.gap import NEW, new_part
+from jobs.blocks.scene import Scene
 from jobs.recipe import Cues, Ended, Ending, Part, Section
 from remote.errors import ConnectionLost, HostError, Silent
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.kinds import checks
-from jobs.kinds.following import existing_params, role_scene
-from jobs.kinds.kept import ground_of, kept_paths, question, reading_line
-from jobs.kinds.params import Reader
+from jobs.blocks import checks
+from jobs.blocks.following import existing_params, role_scene
+from jobs.blocks.kept import ground_of, kept_paths, question, reading_line
+from jobs.blocks.params import Reader
+from jobs.blocks.scene import Scene, postgres_of, request_of
+from jobs.blocks.standing import role_of
 from jobs.kinds.rebuild_checks import NAMES, identity_check, method_checks, primary_check, primary_of, target_checks
 from jobs.kinds.rebuild_method import Verdict, estimate, shares_blocks, verdict
 from jobs.kinds.rebuild_steps import Rebuild, rebuild_steps
-from jobs.kinds.scene import Scene, postgres_of, request_of
-from jobs.kinds.standing import role_of
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.facts import FactsRequest, Unreachable
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from jobs.kinds import checks
-from jobs.kinds.line import Line
+from jobs.blocks import checks
+from jobs.blocks.line import Line
+from jobs.blocks.scene import Scene, is_in_place, postgres_of
+from jobs.blocks.standby_checks import SPARE_BYTES, collations_check, is_mount_point, machine_check, version_check
+from jobs.blocks.standing import is_up, writers
 from jobs.kinds.rebuild_method import Verdict, estimate, shares_blocks
-from jobs.kinds.scene import Scene, is_in_place, postgres_of
-from jobs.kinds.standby_checks import SPARE_BYTES, collations_check, is_mount_point, machine_check, version_check
-from jobs.kinds.standing import is_up, writers
 from jobs.recipe import Brief, Check, NodeSpec, World
 from remote.facts import Unreachable
 

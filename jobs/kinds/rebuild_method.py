@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jobs.kinds.copying import tools_of, tools_on
-from jobs.kinds.kept import ground_of
-from jobs.kinds.scene import Scene, own_file, path_of, postgres_of
+from jobs.blocks.copying import tools_of, tools_on
+from jobs.blocks.kept import ground_of
+from jobs.blocks.scene import Scene, own_file, path_of, postgres_of
 from jobs.recipe import NodeSpec, World
 from remote import config, lsn
 from remote.command import WriteFile

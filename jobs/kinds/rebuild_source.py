@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Sequence
 
-from jobs.kinds.configuration import hba_address
-from jobs.kinds.scene import Scene, on_host, own_file, path_of, postgres_of
+from jobs.blocks.configuration import hba_address
+from jobs.blocks.scene import Scene, on_host, own_file, path_of, postgres_of
 from jobs.recipe import NodeSpec, Step, World
 from remote import passwords, postgres
 from remote.command import Action, Command, Secret, Text, WriteFile

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from jobs.kinds import rebuild_source, rsync_copy, service
-from jobs.kinds.configuration import config_file, hba_file, is_answering
-from jobs.kinds.copying import Copy, compressions_of, copy_steps, method_of, slot_sql, slot_step
-from jobs.kinds.following import autostart_step
-from jobs.kinds.kept import reader_file, reading_line
-from jobs.kinds.keys import own_files
-from jobs.kinds.params import SetupParams
-from jobs.kinds.proof import proof_steps
-from jobs.kinds.rebuild_method import Method, note_of
-from jobs.kinds.scene import (
+from jobs.blocks import rsync_copy, service
+from jobs.blocks.configuration import config_file, hba_file, is_answering
+from jobs.blocks.copying import Copy, compressions_of, copy_steps, method_of, slot_sql, slot_step
+from jobs.blocks.following import autostart_step
+from jobs.blocks.kept import reader_file, reading_line
+from jobs.blocks.keys import own_files
+from jobs.blocks.params import SetupParams
+from jobs.blocks.proof import proof_steps
+from jobs.blocks.scene import (
     COPY_SECONDS,
     REPLACEABLE,
     Scene,
@@ -30,8 +29,10 @@ from jobs.kinds.scene import (
     path_of,
     postgres_of,
 )
-from jobs.kinds.settings import has_slots
-from jobs.kinds.standby import has_recovery_conf, recovery_file
+from jobs.blocks.settings import has_slots
+from jobs.blocks.standby import has_recovery_conf, recovery_file
+from jobs.kinds import rebuild_source
+from jobs.kinds.rebuild_method import Method, note_of
 from jobs.recipe import NodeSpec, Step, World
 from remote.command import Action, Command, Detached, WriteFile
 

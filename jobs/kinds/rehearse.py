@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from jobs.kinds.conductor import NEW, OLD, Conductor, Gap
-from jobs.kinds.following import role_scene
-from jobs.kinds.gap import STOP_SECONDS, Pair, new_part, old_part
-from jobs.kinds.params import Reader
-from jobs.kinds.scene import postgres_of
-from jobs.kinds.settings import value_of
+from jobs.blocks.conductor import NEW, OLD, Conductor, Gap
+from jobs.blocks.following import role_scene
+from jobs.blocks.gap import STOP_SECONDS, Pair, new_part, old_part
+from jobs.blocks.params import Reader
+from jobs.blocks.scene import postgres_of
+from jobs.blocks.settings import value_of
 from jobs.kinds.switchover import SwitchoverParams, checks_of, requests_of, stepping_down
 from jobs.recipe import Brief, Check, Ended, Ending, ParamsError, Part, Section, Step, World
 from remote.facts import FactsRequest, Postgres

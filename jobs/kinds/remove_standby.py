@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.kinds import checks, following, service
-from jobs.kinds.configuration import RELOAD, config_file, write_step
-from jobs.kinds.following import existing_params, role_scene
-from jobs.kinds.guard import guard_steps
-from jobs.kinds.keys import prepare_steps
-from jobs.kinds.line import Line
-from jobs.kinds.params import Reader, SetupParams
-from jobs.kinds.role_checks import absent_checks, paste, prepared_check
-from jobs.kinds.scene import Scene, on_host, own_file, path_of, postgres_of, request_of, sql_at
-from jobs.kinds.standing import writers
+from jobs.blocks import checks, following, service
+from jobs.blocks.configuration import RELOAD, config_file, write_step
+from jobs.blocks.following import existing_params, role_scene
+from jobs.blocks.guard import guard_steps
+from jobs.blocks.keys import prepare_steps
+from jobs.blocks.line import Line
+from jobs.blocks.params import Reader, SetupParams
+from jobs.blocks.role_checks import absent_checks, paste, prepared_check
+from jobs.blocks.scene import Scene, on_host, own_file, path_of, postgres_of, request_of, sql_at
+from jobs.blocks.standing import writers
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.command import script
 from remote.facts import FactsRequest, Unreachable

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.kinds import checks, following, service
+from jobs.blocks import checks, following, service
+from jobs.blocks.configuration import is_answering, reset_step
+from jobs.blocks.following import existing_params, role_scene
+from jobs.blocks.keys import own_files
+from jobs.blocks.line import Line
+from jobs.blocks.params import Reader
+from jobs.blocks.scene import Scene, has_files, on_host, own_file, path_of, postgres_of, request_of, slot_in_use, upstream_of
+from jobs.blocks.segments import LISTED, list_question
+from jobs.blocks.standing import is_up, second_primary_check, starts_as_standby, the_primary, would_be_primary
 from jobs.kinds.bridge import bridge_steps
-from jobs.kinds.configuration import is_answering, reset_step
 from jobs.kinds.diagnosis import LOOKED, Cure, Finding, Patient, findings_of, patient_of
-from jobs.kinds.following import existing_params, role_scene
-from jobs.kinds.keys import own_files
-from jobs.kinds.line import Line
-from jobs.kinds.params import Reader
-from jobs.kinds.scene import Scene, has_files, on_host, own_file, path_of, postgres_of, request_of, slot_in_use, upstream_of
-from jobs.kinds.segments import LISTED, list_question
-from jobs.kinds.standing import is_up, second_primary_check, starts_as_standby, the_primary, would_be_primary
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.command import Command
 from remote.facts import FactsRequest, Unreachable

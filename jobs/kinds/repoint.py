@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.kinds import checks, following
-from jobs.kinds.configuration import is_answering
-from jobs.kinds.following import existing_params, role_scene
-from jobs.kinds.keys import prepare_steps
-from jobs.kinds.line import Line
-from jobs.kinds.params import Reader
-from jobs.kinds.proof import proof_steps
-from jobs.kinds.role_checks import absent_checks, connection_check, paste, prepared_check
-from jobs.kinds.scene import Scene, on_host, own_file, postgres_of, request_of, upstream_of
-from jobs.kinds.standing import writers
+from jobs.blocks import checks, following
+from jobs.blocks.configuration import is_answering
+from jobs.blocks.following import existing_params, role_scene
+from jobs.blocks.keys import prepare_steps
+from jobs.blocks.line import Line
+from jobs.blocks.params import Reader
+from jobs.blocks.proof import proof_steps
+from jobs.blocks.role_checks import absent_checks, connection_check, paste, prepared_check
+from jobs.blocks.scene import Scene, on_host, own_file, postgres_of, request_of, upstream_of
+from jobs.blocks.standing import writers
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote import lsn
 from remote.facts import Facts, FactsRequest, Identify

@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from jobs.kinds import checks, service
-from jobs.kinds.following import existing_params, role_scene
-from jobs.kinds.guard import guard_files
-from jobs.kinds.keys import own_files
-from jobs.kinds.line import Line
-from jobs.kinds.params import Reader, SetupParams
-from jobs.kinds.roles import OURS, noted_file, password_sql
-from jobs.kinds.scene import Scene, has_file, has_files, on_host, own_directory, own_file, path_of, postgres_of, request_of, sql_on
-from jobs.kinds.settings import value_of
-from jobs.kinds.standby import has_recovery_conf, recovery_file
-from jobs.kinds.standing import is_up, row_of, the_primary, would_be_primary
+from jobs.blocks import checks, service
+from jobs.blocks.following import existing_params, role_scene
+from jobs.blocks.guard import guard_files
+from jobs.blocks.keys import own_files
+from jobs.blocks.line import Line
+from jobs.blocks.params import Reader, SetupParams
+from jobs.blocks.roles import OURS, noted_file, password_sql
+from jobs.blocks.scene import Scene, has_file, has_files, on_host, own_directory, own_file, path_of, postgres_of, request_of, sql_on
+from jobs.blocks.settings import value_of
+from jobs.blocks.standby import has_recovery_conf, recovery_file
+from jobs.blocks.standing import is_up, row_of, the_primary, would_be_primary
 from jobs.recipe import Brief, Check, NodeSpec, Step, World
 from remote import lsn, postgres
 from remote.command import Action, Secret, WriteFile

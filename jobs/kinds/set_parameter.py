@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.kinds import checks, service
-from jobs.kinds.chosen import MANAGED, chosen_in
-from jobs.kinds.configuration import chosen_file
+from jobs.blocks import checks, service
+from jobs.blocks.chosen import MANAGED, chosen_in
+from jobs.blocks.configuration import chosen_file
+from jobs.blocks.following import role_scene
+from jobs.blocks.line import Line
+from jobs.blocks.params import Reader
+from jobs.blocks.scene import Scene, has_file, on_host, postgres_of, request_of, sql_on
+from jobs.blocks.standing import is_up, the_primary, would_be_primary
 from jobs.kinds.control import followers_step, look_step, reload_command
-from jobs.kinds.following import role_scene
-from jobs.kinds.line import Line
-from jobs.kinds.params import Reader
-from jobs.kinds.scene import Scene, has_file, on_host, postgres_of, request_of, sql_on
 from jobs.kinds.setting_checks import number_checks
-from jobs.kinds.standing import is_up, the_primary, would_be_primary
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote import config, postgres
 from remote.command import Command, WriteFile

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.kinds.line import Line
-from jobs.kinds.scene import Scene, postgres_of
-from jobs.kinds.settings import number_of
+from jobs.blocks.line import Line
+from jobs.blocks.scene import Scene, postgres_of
+from jobs.blocks.settings import number_of
 from jobs.recipe import Check, World
 from remote.facts import Postgres
 

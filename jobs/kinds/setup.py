@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.kinds import checks
-from jobs.kinds.configuration import pending_names, reset_step, restart_step, write_step
-from jobs.kinds.copying import Copy, compressions_of, copy_steps, method_of, slot_steps, stop_empty_step, swap_step
-from jobs.kinds.guard import guard_checks, guard_steps
-from jobs.kinds.keys import prepare_steps
-from jobs.kinds.params import SetupParams, setup_params
-from jobs.kinds.primary_checks import primary_checks
-from jobs.kinds.proof import proof_steps
-from jobs.kinds.roles import role_step
-from jobs.kinds.scene import Scene, is_new, request_of, scene_of
-from jobs.kinds.settings import has_slots, kept_megabytes
-from jobs.kinds.standby import has_recovery_file, standby_steps
-from jobs.kinds.standby_checks import standby_checks
+from jobs.blocks import checks
+from jobs.blocks.configuration import pending_names, reset_step, restart_step, write_step
+from jobs.blocks.copying import Copy, compressions_of, copy_steps, method_of, slot_steps, stop_empty_step, swap_step
+from jobs.blocks.guard import guard_checks, guard_steps
+from jobs.blocks.keys import prepare_steps
+from jobs.blocks.params import SetupParams, setup_params
+from jobs.blocks.primary_checks import primary_checks
+from jobs.blocks.proof import proof_steps
+from jobs.blocks.roles import role_step
+from jobs.blocks.scene import Scene, is_new, request_of, scene_of
+from jobs.blocks.settings import has_slots, kept_megabytes
+from jobs.blocks.standby import has_recovery_file, standby_steps
+from jobs.blocks.standby_checks import standby_checks
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.facts import FactsRequest
 

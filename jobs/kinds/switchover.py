@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.kinds import checks, following, service
-from jobs.kinds.configuration import config_file, is_answering, reset_step
-from jobs.kinds.following import existing_params, role_scene
-from jobs.kinds.gap import Pair, gap_step
-from jobs.kinds.hooks import Hook, hook_checks, hook_steps, hooks
-from jobs.kinds.keys import prepare_steps
-from jobs.kinds.params import Reader, SetupParams
-from jobs.kinds.proof import proof_steps
-from jobs.kinds.role_checks import (
+from jobs.blocks import checks, following, service
+from jobs.blocks.configuration import config_file, is_answering, reset_step
+from jobs.blocks.following import existing_params, role_scene
+from jobs.blocks.gap import Pair, gap_step
+from jobs.blocks.hooks import Hook, hook_checks, hook_steps, hooks
+from jobs.blocks.keys import prepare_steps
+from jobs.blocks.params import Reader, SetupParams
+from jobs.blocks.proof import proof_steps
+from jobs.blocks.role_checks import (
     absent_checks,
     candidate_check,
     connection_checks,
@@ -23,9 +23,9 @@ from jobs.kinds.role_checks import (
     sibling_checks,
     transaction_checks,
 )
-from jobs.kinds.scene import Scene, as_permitted, is_standby_of, on_host, own_file, path_of, postgres_of, request_of, sql_at
-from jobs.kinds.settings import archives
-from jobs.kinds.standing import writers
+from jobs.blocks.scene import Scene, as_permitted, is_standby_of, on_host, own_file, path_of, postgres_of, request_of, sql_at
+from jobs.blocks.settings import archives
+from jobs.blocks.standing import writers
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote import postgres
 from remote.command import Action

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.kinds import checks, service
-from jobs.kinds.following import autostart_step, existing_params, role_scene
-from jobs.kinds.kept import Kept, days_left, ground_of, is_expired, question, reader_file, reading_line
-from jobs.kinds.line import Line
-from jobs.kinds.params import Reader
+from jobs.blocks import checks, service
+from jobs.blocks.following import autostart_step, existing_params, role_scene
+from jobs.blocks.kept import Kept, days_left, ground_of, is_expired, question, reader_file, reading_line
+from jobs.blocks.line import Line
+from jobs.blocks.params import Reader
+from jobs.blocks.scene import Scene, as_permitted, has_file, on_host, own_file, path_of, postgres_of, request_of, sql_on
+from jobs.blocks.settings import has_slots
 from jobs.kinds.rebuild_checks import primary_of
-from jobs.kinds.scene import Scene, as_permitted, has_file, on_host, own_file, path_of, postgres_of, request_of, sql_on
-from jobs.kinds.settings import has_slots
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote import postgres
 from remote.command import WriteFile

@@ -14,10 +14,10 @@ from multiprocessing.process import BaseProcess
 
 from kinds_walk import Room
 
+from jobs.blocks.following import autostart_command, autostart_step, existing_params, role_scene, stage_fence_step
+from jobs.blocks.gap import Pair, gap_step
+from jobs.blocks.scene import request_of
 from jobs.cues import LiveCues
-from jobs.kinds.following import autostart_command, autostart_step, existing_params, role_scene, stage_fence_step
-from jobs.kinds.gap import Pair, gap_step
-from jobs.kinds.scene import request_of
 from jobs.recipe import Ended, Ending, Part, Section, Step, World
 from lab import Host as LabHost
 from lab.errors import LabError

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kinds_walk import Room
 
-from jobs.kinds.guard import is_guarded
+from jobs.blocks.guard import is_guarded
 from lab import Lab
 from lab.host import Host
 from remote import guard

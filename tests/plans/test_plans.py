@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from clusters.evidence import Known, Memory
+from jobs.blocks.configuration import config_file, hba_file
+from jobs.blocks.scene import SCRIPTS, scene_of
+from jobs.blocks.standby import has_recovery_conf, recovery_file
 from jobs.kinds import KINDS
-from jobs.kinds.configuration import config_file, hba_file
-from jobs.kinds.scene import SCRIPTS, scene_of
-from jobs.kinds.standby import has_recovery_conf, recovery_file
 from jobs.recipe import Brief, Check, NodeSpec, World, plan_of
 from remote import config, lsn
 from remote.command import Action, Detached, PanelAction, Secret, WriteFile, text_shown

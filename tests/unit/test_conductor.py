@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.kinds.conductor import Conductor, Gap
+from jobs.blocks.conductor import Conductor, Gap
 from jobs.recipe import Ended
 from remote.errors import ConnectionLost, EpochRefused, HostUnreachable, Silent
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.kinds.following import synchronous_names
+from jobs.blocks.following import synchronous_names
 from jobs.kinds.remove_standby import without_name
 from remote.config import conninfo_words
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 
-from jobs.kinds.kept import parse, reader_file, reading_line
+from jobs.blocks.kept import parse, reader_file, reading_line
 from jobs.recipe import NodeSpec
 from remote import versions
 from remote.command import text_value

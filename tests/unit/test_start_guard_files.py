@@ -14,7 +14,7 @@ from remote import guard
 from remote.facts import Facts, PathFact
 from remote.layouts import COCCA_8, CUSTOM, DEBIAN, RHEL, Paths
 
-SCRIPT = Path(__file__).parents[2] / "jobs/kinds/scripts/guard.sh"
+SCRIPT = Path(__file__).parents[2] / "jobs/blocks/scripts/guard.sh"
 CTL = "#!/bin/sh\nset -e\ncase $1 in start) echo started as $(id -un) ;; stop) echo stopped ;; esac\n"
 
 

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.kinds.params import SetupParams
-from jobs.kinds.scene import Scene, has_file, has_files, is_in_place, is_new, on_host, own_directory, own_file, path_of, script_text
+from jobs.blocks.params import SetupParams
+from jobs.blocks.scene import (
+    Scene,
+    has_file,
+    has_files,
+    is_in_place,
+    is_new,
+    on_host,
+    own_directory,
+    own_file,
+    path_of,
+    script_text,
+)
 from jobs.recipe import NodeSpec, Step, World
 from remote import postgres
 from remote.command import Action, Text, WriteFile

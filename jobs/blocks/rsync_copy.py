@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from jobs.kinds.scene import COPY_SECONDS, Scene, has_file, on_host, own_directory, own_file, path_of, postgres_of, script_text
+from jobs.blocks.scene import COPY_SECONDS, Scene, has_file, on_host, own_directory, own_file, path_of, postgres_of, script_text
 from jobs.recipe import NodeSpec, Step, World
 from remote import postgres
 from remote.command import Action, Detached, Secret, WriteFile

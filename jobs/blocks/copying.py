@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.kinds import rsync_copy
-from jobs.kinds.params import BaseBackupParams, Method, SetupParams
-from jobs.kinds.scene import (
+from jobs.blocks import rsync_copy
+from jobs.blocks.params import BaseBackupParams, Method, SetupParams
+from jobs.blocks.scene import (
     COPY_SECONDS,
     REPLACEABLE,
     Scene,
@@ -23,8 +23,8 @@ from jobs.kinds.scene import (
     postgres_of,
     sql_on,
 )  # fmt: skip
-from jobs.kinds.service import stop_command
-from jobs.kinds.settings import has_slots
+from jobs.blocks.service import stop_command
+from jobs.blocks.settings import has_slots
 from jobs.recipe import NodeSpec, Step, World
 from remote import postgres
 from remote.command import Action, Command, Detached, WriteFile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from jobs.kinds.scene import on_host, own_file, script_text
+from jobs.blocks.scene import on_host, own_file, script_text
 from jobs.recipe import NodeSpec, World
 from remote.command import Command, WriteFile
 from remote.facts import Facts

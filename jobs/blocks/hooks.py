@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.kinds.line import Line
+from jobs.blocks.line import Line
 from jobs.recipe import Brief, Check, ParamsError, Step
 from remote.command import Command
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.kinds.scene import as_permitted, on_host, path_of
+from jobs.blocks.scene import as_permitted, on_host, path_of
 from jobs.recipe import NodeSpec, World
 from remote import postgres
 from remote.command import Action, Command

@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from jobs.kinds import service
-from jobs.kinds.configuration import LOOPBACK, RELOAD, config_file, hba_file, is_answering, is_read_back, pending_names
-from jobs.kinds.params import Retention, SetupParams
-from jobs.kinds.proof import is_streaming
-from jobs.kinds.roles import noted_file
-from jobs.kinds.scene import (
+from jobs.blocks import service
+from jobs.blocks.configuration import LOOPBACK, RELOAD, config_file, hba_file, is_answering, is_read_back, pending_names
+from jobs.blocks.params import Retention, SetupParams
+from jobs.blocks.proof import is_streaming
+from jobs.blocks.roles import noted_file
+from jobs.blocks.scene import (
     Scene,
     as_permitted,
     cascades,
@@ -29,8 +29,8 @@ from jobs.kinds.scene import (
     scene_of,
     sql_at,
 )
-from jobs.kinds.settings import has_slots
-from jobs.kinds.standby import has_recovery_conf, has_recovery_file, recovery_file
+from jobs.blocks.settings import has_slots
+from jobs.blocks.standby import has_recovery_conf, has_recovery_file, recovery_file
 from jobs.recipe import Brief, NodeSpec, Step, World
 from remote import config, postgres
 from remote.command import Action, Command, WriteFile

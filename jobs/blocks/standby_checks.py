@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 
-from jobs.kinds.line import Line
-from jobs.kinds.scene import Scene, is_established, is_in_place, is_new, path_of, postgres_of
+from jobs.blocks.line import Line
+from jobs.blocks.scene import Scene, is_established, is_in_place, is_new, path_of, postgres_of
 from jobs.recipe import Check, NodeSpec, World
 from remote import layouts
 from remote.facts import Installation

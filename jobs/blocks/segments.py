@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jobs.kinds.scene import Scene, postgres_of, script_text
+from jobs.blocks.scene import Scene, postgres_of, script_text
 from jobs.recipe import NodeSpec, World
 from remote import config, lsn
 from remote.command import Command, script

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from jobs.kinds.chosen import chosen_lines, panel_lines
-from jobs.kinds.params import SetupParams
-from jobs.kinds.scene import Scene, has_files, is_in_place, is_new, path_of, postgres_of, sql_on
-from jobs.kinds.service import log_tail, restart_command
-from jobs.kinds.settings import (
+from jobs.blocks.chosen import chosen_lines, panel_lines
+from jobs.blocks.params import SetupParams
+from jobs.blocks.scene import Scene, has_files, is_in_place, is_new, path_of, postgres_of, sql_on
+from jobs.blocks.service import log_tail, restart_command
+from jobs.blocks.settings import (
     KEPT,
     NEEDED_NOW,
     RECOVERY_NAMES,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
-from jobs.kinds.following import block_of, synchronous_of
-from jobs.kinds.line import Line
-from jobs.kinds.params import SetupParams
-from jobs.kinds.scene import Scene, postgres_of, upstream_of
-from jobs.kinds.settings import has_slots, number_of, value_of
-from jobs.kinds.standby import has_recovery_conf
+from jobs.blocks.following import block_of, synchronous_of
+from jobs.blocks.line import Line
+from jobs.blocks.params import SetupParams
+from jobs.blocks.scene import Scene, postgres_of, upstream_of
+from jobs.blocks.settings import has_slots, number_of, value_of
+from jobs.blocks.standby import has_recovery_conf
 from jobs.recipe import Brief, Check, NodeSpec, World
 from remote import config, layouts, lsn
 from remote.facts import Facts, Postgres, Transaction, Unreachable, WalSender

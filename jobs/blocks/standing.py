@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.kinds.line import Line
-from jobs.kinds.scene import postgres_of
-from jobs.kinds.settings import is_same
+from jobs.blocks.line import Line
+from jobs.blocks.scene import postgres_of
+from jobs.blocks.settings import is_same
 from jobs.recipe import Brief, Check, NodeSpec, World
 from remote import config
 from remote.facts import Postgres, Setting, Slot, Unreachable, WalSender

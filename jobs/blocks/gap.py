@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs.kinds.conductor import Conductor, Gap
-from jobs.kinds.following import fence_in_place, staged_fence
-from jobs.kinds.scene import Scene, as_permitted, on_host, postgres_of
+from jobs.blocks.conductor import Conductor, Gap
+from jobs.blocks.following import fence_in_place, staged_fence
+from jobs.blocks.scene import Scene, as_permitted, on_host, postgres_of
 from jobs.recipe import NodeSpec, Part, Section, Step, World
 from remote import postgres
 from remote.command import Command

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobs.kinds.params import SetupParams
-from jobs.kinds.scene import Scene, is_standby_of, own_file, path_of, postgres_of, sql_on
-from jobs.kinds.settings import archives
+from jobs.blocks.params import SetupParams
+from jobs.blocks.scene import Scene, is_standby_of, own_file, path_of, postgres_of, sql_on
+from jobs.blocks.settings import archives
 from jobs.recipe import NodeSpec, Step, World
 from remote import lsn
 from remote.command import script

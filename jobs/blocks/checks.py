@@ -8,10 +8,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from jobs.kinds.configuration import without_masked
-from jobs.kinds.line import Line
-from jobs.kinds.scene import Scene, is_established, path_of, postgres_of
-from jobs.kinds.settings import value_of
+from jobs.blocks.configuration import without_masked
+from jobs.blocks.line import Line
+from jobs.blocks.scene import Scene, is_established, path_of, postgres_of
+from jobs.blocks.settings import value_of
 from jobs.recipe import Brief, Check, NodeSpec, World
 from remote import config, versions
 from remote.facts import Facts, Unreachable

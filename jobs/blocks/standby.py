@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from jobs.kinds import service
-from jobs.kinds.configuration import config_file, hba_file, is_answering, is_read_back, reload_command, restart_step
-from jobs.kinds.params import SetupParams
-from jobs.kinds.scene import Scene, has_files, is_in_place, is_new, is_standby_of
-from jobs.kinds.settings import recovery_settings
+from jobs.blocks import service
+from jobs.blocks.configuration import config_file, hba_file, is_answering, is_read_back, reload_command, restart_step
+from jobs.blocks.params import SetupParams
+from jobs.blocks.scene import Scene, has_files, is_in_place, is_new, is_standby_of
+from jobs.blocks.settings import recovery_settings
 from jobs.recipe import NodeSpec, Step, World
 from remote import config, postgres
 from remote.command import Action, Secret, Text, WriteFile

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from jobs.kinds.following import following
-from jobs.kinds.line import Line
-from jobs.kinds.params import SetupParams
-from jobs.kinds.scene import Scene, as_permitted, digest_of, has_file, has_files, own_file, path_of, script_text
-from jobs.kinds.settings import conninfo
-from jobs.kinds.standby import has_recovery_conf, recovery_text
+from jobs.blocks.following import following
+from jobs.blocks.line import Line
+from jobs.blocks.params import SetupParams
+from jobs.blocks.scene import Scene, as_permitted, digest_of, has_file, has_files, own_file, path_of, script_text
+from jobs.blocks.settings import conninfo
+from jobs.blocks.standby import has_recovery_conf, recovery_text
 from jobs.recipe import Check, NodeSpec, Step, World
 from remote import config, guard, postgres
 from remote.command import Action, Command, Text, WriteFile, script

@@ -6,9 +6,9 @@ import ipaddress
 import shlex
 from collections.abc import Mapping
 
-from jobs.kinds.chosen import chosen_in, is_enough, panel_lines
-from jobs.kinds.params import SetupParams
-from jobs.kinds.scene import Scene, is_new, own_file, postgres_of
+from jobs.blocks.chosen import chosen_in, is_enough, panel_lines
+from jobs.blocks.params import SetupParams
+from jobs.blocks.scene import Scene, is_new, own_file, postgres_of
 from jobs.recipe import NodeSpec, World
 from remote import config, postgres
 from remote.facts import Facts, Postgres, Setting

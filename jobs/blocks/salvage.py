@@ -9,9 +9,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 
-from jobs.kinds import service
-from jobs.kinds.rsync_copy import copy_key
-from jobs.kinds.scene import Scene, as_permitted, has_file, on_host, own_directory, own_file, path_of, postgres_of, script_text
+from jobs.blocks import service
+from jobs.blocks.rsync_copy import copy_key
+from jobs.blocks.scene import Scene, as_permitted, has_file, on_host, own_directory, own_file, path_of, postgres_of, script_text
 from jobs.recipe import NodeSpec, Step, World
 from remote import layouts, lsn, postgres
 from remote.command import Action, Command, WriteFile

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 
-from jobs.kinds.params import SetupParams
-from jobs.kinds.scene import Scene, has_file, own_file, postgres_of, sql_on
+from jobs.blocks.params import SetupParams
+from jobs.blocks.scene import Scene, has_file, own_file, postgres_of, sql_on
 from jobs.recipe import Step, World
 from remote import passwords, postgres
 from remote.command import Secret, Text, WriteFile

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jobs.kinds.line import Line
-from jobs.kinds.params import SetupParams
-from jobs.kinds.scene import Scene, is_new
-from jobs.kinds.settings import (
+from jobs.blocks.line import Line
+from jobs.blocks.params import SetupParams
+from jobs.blocks.scene import Scene, is_new
+from jobs.blocks.settings import (
     foreign_archiving,
     has_slots,
     kept_megabytes,
