@@ -2,6 +2,8 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 ARGS ?=
+# tests on hosts mostly wait, and each file has hosts of its own: several files at a time, also on two cores
+SIDE_BY_SIDE ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test check bench lab-down lock
@@ -28,7 +30,7 @@ check: ## the fast part, under a minute: ruff, mypy, import contracts, migration
 
 test: ## everything: unit, plans, web, lab, browser
 	@$(PYTHON) bootstrap.py test
-	@$(RUN) -m pytest --durations=15 $(ARGS)
+	@$(RUN) -m pytest --durations=25 -n $(SIDE_BY_SIDE) --dist loadfile $(ARGS)
 
 bench: ## measure against the raw tools in the same run; writes bench/latest.json
 	@$(PYTHON) bootstrap.py demo

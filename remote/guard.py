@@ -1,6 +1,6 @@
 """The start guard on a host: how PostgreSQL is made to call it before it starts, where its files lie, and what it has said.
 
-The guard is `jobs/kinds/scripts/guard.sh`; docs/decisions/0008 tells what it promises and where it cannot be hooked.
+The guard is `jobs/blocks/scripts/guard.sh`; docs/decisions/0008 tells what it promises and where it cannot be hooked.
 """
 
 from __future__ import annotations
