@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jobs.recipe import Brief, NodeSpec, World
 from remote import config, guard, postgres, versions
 from remote.command import Command, Secret, Text, WriteFile, script, text_value
-from remote.facts import Facts, FactsRequest, PathFact, Postgres, Unreachable
+from remote.facts import Facts, FactsRequest, Identify, PathFact, Postgres, Unreachable
 from remote.versions import Version
 
 SCRIPTS = Path(__file__).with_name("scripts")
@@ -313,3 +313,15 @@ def request_of(brief: Brief, spec: NodeSpec, more_paths: Sequence[str] = ()) -> 
         paths=tuple(dict.fromkeys((*paths, *more_paths))),
         reach=tuple((peer.address, port) for peer in peers for port in dict.fromkeys((peer.port, peer.ssh_port))),
     )
+
+
+def asking_requests(brief: Brief, names: Sequence[str]) -> dict[str, FactsRequest]:
+    """Of these nodes; each host also asks every other who it is, as the replication role: an active question, since a WAL receiver
+    believes in the dead, and proof that the way back is open."""
+    found = {}
+    for name in names:
+        spec = brief.nodes[name]
+        peers = [peer for peer in brief.nodes.values() if peer != spec]
+        ask = tuple(Identify(peer.address, peer.port, "", own_file(spec, "pgpass")) for peer in peers)
+        found[name] = replace(request_of(brief, spec), identify=ask)
+    return found

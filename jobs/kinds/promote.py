@@ -12,13 +12,13 @@ from jobs.blocks import following, salvage, service
 from jobs.blocks.configuration import is_answering
 from jobs.blocks.following import existing_params
 from jobs.blocks.params import Reader, SetupParams
-from jobs.blocks.scene import Scene, is_standby_of, on_host, own_file, postgres_of, request_of, sql_on
+from jobs.blocks.scene import Scene, asking_requests, is_standby_of, on_host, postgres_of, sql_on
 from jobs.kinds import promote_checks
 from jobs.kinds.promote_checks import QUARANTINED, Situation, situation
 from jobs.kinds.promotion import promotion_section
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote.command import Action, Command, PanelAction, WriteFile
-from remote.facts import FactsRequest, Identify
+from remote.facts import FactsRequest
 
 PROMOTED = "promoted"
 FENCED = "fenced"
@@ -84,14 +84,7 @@ class Promote:
         return tuple(brief.nodes)
 
     def requests(self, params: PromoteParams, brief: Brief) -> Mapping[str, FactsRequest]:
-        """Every host also asks every other who it is: an active question, since a WAL receiver believes in the dead."""
-        found = {}
-        for name in self.nodes(params, brief):
-            spec = brief.nodes[name]
-            peers = [peer for peer in brief.nodes.values() if peer != spec]
-            ask = tuple(Identify(peer.address, peer.port, "", own_file(spec, "pgpass")) for peer in peers)
-            found[name] = replace(request_of(brief, spec), identify=ask)
-        return found
+        return asking_requests(brief, self.nodes(params, brief))
 
     def checks(self, params: PromoteParams, brief: Brief, world: World) -> Sequence[Check]:
         return promote_checks.checks_of(params, brief, world)

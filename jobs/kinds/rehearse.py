@@ -11,9 +11,9 @@ from jobs.blocks.conductor import NEW, OLD, Conductor, Gap
 from jobs.blocks.following import role_scene
 from jobs.blocks.gap import STOP_SECONDS, Pair, new_part, old_part
 from jobs.blocks.params import Reader
-from jobs.blocks.scene import postgres_of
+from jobs.blocks.scene import asking_requests, postgres_of
 from jobs.blocks.settings import value_of
-from jobs.kinds.switchover import SwitchoverParams, checks_of, requests_of, stepping_down
+from jobs.kinds.switchover import SwitchoverParams, checks_of, stepping_down
 from jobs.recipe import Brief, Check, Ended, Ending, ParamsError, Part, Section, Step, World
 from remote.facts import FactsRequest, Postgres
 
@@ -51,7 +51,7 @@ class Rehearse:
         return tuple(brief.nodes)
 
     def requests(self, params: RehearseParams, brief: Brief) -> Mapping[str, FactsRequest]:
-        return requests_of(brief, self.nodes(params, brief))
+        return asking_requests(brief, self.nodes(params, brief))
 
     def checks(self, params: RehearseParams, brief: Brief, world: World) -> Sequence[Check]:
         return checks_of(SwitchoverParams(params.candidate), brief, world)

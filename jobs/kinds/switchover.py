@@ -23,13 +23,23 @@ from jobs.blocks.role_checks import (
     sibling_checks,
     transaction_checks,
 )
-from jobs.blocks.scene import Scene, as_permitted, is_standby_of, on_host, own_file, path_of, postgres_of, request_of, sql_at
+from jobs.blocks.scene import (
+    Scene,
+    as_permitted,
+    asking_requests,
+    is_standby_of,
+    on_host,
+    own_file,
+    path_of,
+    postgres_of,
+    sql_at,
+)
 from jobs.blocks.settings import archives
 from jobs.blocks.standing import writers
 from jobs.recipe import Brief, Check, NodeSpec, ParamsError, Step, World
 from remote import postgres
 from remote.command import Action
-from remote.facts import FactsRequest, Identify
+from remote.facts import FactsRequest
 
 LONGEST_CATCH_UP_SECONDS = 600
 
@@ -82,7 +92,7 @@ class Switchover:
         return tuple(brief.nodes)
 
     def requests(self, params: SwitchoverParams, brief: Brief) -> Mapping[str, FactsRequest]:
-        return requests_of(brief, self.nodes(params, brief))
+        return asking_requests(brief, self.nodes(params, brief))
 
     def checks(self, params: SwitchoverParams, brief: Brief, world: World) -> Sequence[Check]:
         return checks_of(params, brief, world)
@@ -112,17 +122,6 @@ def stepping_down(params: SwitchoverParams, brief: Brief, world: World) -> NodeS
 def _mark_of(world: World, spec: NodeSpec) -> str:
     facts = world.nodes.get(spec.name)
     return (path_of(world, spec, own_file(spec, "role-change")).text or "").strip() if facts and facts.is_reachable else ""
-
-
-def requests_of(brief: Brief, names: Sequence[str]) -> dict[str, FactsRequest]:
-    """Every node also asks every other who it is, as the replication role: the way back must be open."""
-    found = {}
-    for name in names:
-        spec = brief.nodes[name]
-        peers = [peer for peer in brief.nodes.values() if peer != spec]
-        ask = tuple(Identify(peer.address, peer.port, "", own_file(spec, "pgpass")) for peer in peers)
-        found[name] = replace(request_of(brief, spec), identify=ask)
-    return found
 
 
 # -- checks --------------------------------------------------------------------------------------------------------------------
