@@ -2,7 +2,8 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 ARGS ?=
-# tests on hosts mostly wait, and each file has hosts of its own: several files at a time, also on two cores
+# tests on hosts mostly wait, and each file has hosts of its own: several files at a time, also on two cores; the browser's by
+# themselves, since Playwright keeps an event loop running in its process, which Django's database does not like
 SIDE_BY_SIDE ?= 3
 
 .DEFAULT_GOAL := help
@@ -30,7 +31,8 @@ check: ## the fast part, under a minute: ruff, mypy, import contracts, migration
 
 test: ## everything: unit, plans, web, lab, browser
 	@$(PYTHON) bootstrap.py test
-	@$(RUN) -m pytest --durations=25 -n $(SIDE_BY_SIDE) --dist loadfile $(ARGS)
+	@$(RUN) -m pytest --durations=25 -n $(SIDE_BY_SIDE) --dist loadfile --ignore tests/browser $(ARGS)
+	@$(RUN) -m pytest --durations=10 tests/browser $(ARGS)
 
 bench: ## measure against the raw tools in the same run; writes bench/latest.json
 	@$(PYTHON) bootstrap.py demo
