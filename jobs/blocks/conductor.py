@@ -163,6 +163,7 @@ class Conductor:
 
     def _stop(self) -> Ending:
         self.has_stopped, self.stop_said_at = True, time.monotonic()
+        self.cues.note("told to stop", OLD)
         answer = self._ask_slowly(OLD, NEW, f"stop {self.gap.stop_seconds:.0f}", self.gap.stop_seconds + WORD_SECONDS)
         word, *rest = answer.split(" ")
         if word == "refused":
@@ -204,8 +205,6 @@ class Conductor:
     def _ask_slowly(self, part: str, other: str, word: str, within_seconds: float = CHECKPOINT_SECONDS) -> str:
         """What may take its time, while the other part hears that somebody is still there."""
         self.cues.say(part, word)
-        if self.has_stopped:
-            self.cues.note("told to stop", part)
         until = time.monotonic() + within_seconds
         while True:
             try:

@@ -34,9 +34,12 @@ def stop_command(world: World, spec: NodeSpec) -> Command:
 
 
 def is_stopped(world: World, spec: NodeSpec) -> bool:
-    """No postmaster, and nothing that one left behind: an orphaned backend may still commit."""
-    server = postgres_of(world, spec)
-    return server is None or not (server.is_running or server.stray_pids)
+    """No postmaster, and nothing that one left behind: an orphaned backend may still commit.
+
+    Seen on the host itself: one that does not answer is `NodeUnreachable`, and a data directory that is not seen proves nothing.
+    """
+    server = world.postgres(spec)
+    return server is not None and not (server.is_running or server.stray_pids)
 
 
 def stop_step(spec: NodeSpec, key: str = "old.stop", is_settled: Callable[[World], bool] = lambda _world: False) -> Step:
