@@ -8,8 +8,9 @@ from typing import Any
 
 from jobs.act import Actor
 from jobs.cues import LiveCues
-from jobs.models import Job, JobStep
+from jobs.models import JobStep
 from jobs.recipe import Ended, Part, Section
+from jobs.telling import keep
 from remote.dialogue import Dialogue
 from remote.errors import HostUnreachable, LockHeld
 
@@ -30,7 +31,7 @@ def run(actor: Actor, row: JobStep, section: Section) -> None:
         cues.close()
         for line in cues.spoken:
             actor.log.write(line.voice, line.told, line.node, row.key, at=line.at)
-        _keep(actor, report, cues.timeline)
+        keep(actor.claim, report, cues.timeline)
 
 
 def _opened(actor: Actor, part: Part, is_afresh: bool) -> Dialogue:
@@ -53,9 +54,3 @@ def _found_again(actor: Actor, part: Part) -> Dialogue:
             if time.monotonic() - began_at > REOPEN_SECONDS:
                 raise
         time.sleep(RETRY_SECONDS)
-
-
-def _keep(actor: Actor, report: Mapping[str, Any], timeline: list[dict[str, str]]) -> None:
-    """Beside what earlier attempts and other steps have told."""
-    known = Job.objects.values_list("report", flat=True).get(pk=actor.claim.job_id)
-    actor.claim.update(report={**known, **report, "timeline": [*known.get("timeline", ()), *timeline]})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clusters.models import Lineage
@@ -17,14 +17,14 @@ def tell_before(claim: Claim, kind: Kind, params: Any, brief: Brief, world: Worl
     """As it was found, before anything is changed."""
     report = getattr(kind, "report", None)
     if report is not None:
-        _keep(claim, report(params, brief, world))
+        keep(claim, report(params, brief, world))
 
 
 def tell_after(claim: Claim, kind: Kind, params: Any, world: World) -> None:
     """What came of it so far: asked behind the point of no return, and again at the end."""
     closing = getattr(kind, "closing", None)
     if closing is not None:
-        _keep(claim, closing(params, world))
+        keep(claim, closing(params, world))
     job = Job.objects.select_related("cluster").get(pk=claim.job_id)
     if begun := job.report.get("timeline_after"):
         switch = lsn.parse_or_zero(str(job.report.get("switch_lsn", "")))
@@ -32,7 +32,9 @@ def tell_after(claim: Claim, kind: Kind, params: Any, world: World) -> None:
         Lineage.objects.get_or_create(cluster=job.cluster, timeline=begun, defaults=values)
 
 
-def _keep(claim: Claim, found: Mapping[str, Any]) -> None:
-    if found:
+def keep(claim: Claim, found: Mapping[str, Any], timeline: Sequence[Mapping[str, str]] = ()) -> None:
+    """Into the report, beside what earlier attempts and other steps have told. timeline: what is added to the one that is there."""
+    if found or timeline:
         known = Job.objects.values_list("report", flat=True).get(pk=claim.job_id)
-        claim.update(report={**known, **found})
+        more = {"timeline": [*known.get("timeline", ()), *timeline]} if timeline else {}
+        claim.update(report={**known, **found, **more})
