@@ -183,6 +183,12 @@ def test_a_changed_host_key_stops_everything(stage: Stage, unchanged: dict[str, 
     assert "another host key than the accepted one" in said
     assert "→" in said
     assert state_of(other) == before
+    removed(stage, "by-hand-15", "rekeyed")  # as long as it is there, it stops everything
+
+
+def removed(stage: Stage, cluster: str, *names: str) -> None:
+    for name in set(names) & set(node_names(stage, cluster).values()):
+        stage.person.press(stage.person.get(f"/c/{cluster}/n/{name}/remove/"), "Remove", name=name)
 
 
 def test_a_host_that_does_not_answer_is_refused(stage: Stage, unchanged: dict[str, Host]) -> None:
@@ -198,7 +204,7 @@ def test_a_host_that_does_not_answer_is_refused(stage: Stage, unchanged: dict[st
     bystander = spare(stage, "waiting", create=False)
     stage.add_node("by-hand-15", "waiting", bystander)
     page = plan(stage.person, "by-hand-15", "add_standby", primary="p15a", standbys=["waiting"])
-    assert has_plan(page)
+    assert has_plan(page), page.text
     for words in ("The panel has not made it follow yet", "if it is gone for good, remove away from the panel"):
         assert words in page.text
 
@@ -225,9 +231,7 @@ def started_at(host: Host) -> str:
 @pytest.mark.parametrize(("major", "rewind_ready"), [("11", "on"), ("15", None)])
 def test_a_third_node_joins_and_the_primary_restarts_only_if_the_plan_said_so(stage: Stage, major: str, rewind_ready: Any) -> None:
     pair, cluster = stage.pair(major), f"by-hand-{major}"
-    for leftover in ("foreign", "full", "rekeyed", "away", "waiting"):  # a job looks at every node of its cluster
-        if leftover in node_names(stage, cluster).values():
-            stage.person.press(stage.person.get(f"/c/{cluster}/n/{leftover}/remove/"), "Remove", name=leftover)
+    removed(stage, cluster, "foreign", "full", "away", "waiting")  # a job looks at every node of its cluster
     third = stage.lab.up(f"p{major}c", postgres=major, layout="cocca", create=False)
     assert third.name in stage.add_node(cluster, third.name, third)
     before = started_at(pair.primary)
