@@ -11,6 +11,8 @@ from lab import Lab
 from lab.host import Host
 
 MAJOR = "15"
+ARCHIVING = "archive_mode = on\narchive_command = '/bin/true'\n"
+"""As the panel's own pair archives, since that is part of every stop; here at no cost, and as repmgr's manual proposes it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Pair:
         other = self.standby if host == self.primary else self.primary
         place = ["--port", str(self.port), "--start-conf", "manual"]
         host.run(["pg_createcluster", MAJOR, self.name, *place, "--", "--no-sync"])
-        lines = f"listen_addresses = '*'\nwal_keep_size = '1GB'\nwal_log_hints = on\n{self.more}"
+        lines = f"listen_addresses = '*'\nwal_keep_size = '1GB'\nwal_log_hints = on\n{ARCHIVING}{self.more}"
         lines += f"primary_conninfo = 'host={other.ip} port={self.port} user=postgres application_name={host.name}'\n"
         host.run(["tee", f"{self.config}/conf.d/bench.conf"], user="postgres", input=lines)
         network = f"{host.ip.rpartition('.')[0]}.0/24"

@@ -31,6 +31,8 @@ LINE_RETRY_SECONDS = (0.0, 1.0, 2.0, 5.0)
 NO_ROLE_RETRY_SECONDS = (15.0, 15.0, 60.0, 600.0)
 """A refused login stands in the server's log: it is repeated ever more seldom. A job that ends makes it try again at once."""
 SSH_RETRY_SECONDS = (SSH_SECONDS, 5.0, 10.0, 20.0, 30.0)
+SSH_GRACE_SECONDS = 1.0
+"""After a line that was open broke: most restarts and switchovers are over by then, and a login would cost the host most now."""
 ZOMBIE_RETRY_SECONDS = (1.0,)
 """A node under quarantine that comes back is to be stopped within one poll: it is asked at every one."""
 SSH_THREADS = 8
@@ -56,6 +58,7 @@ class NodeWatch:
         self.ssh: SshLook | None = None
         self.is_on_ssh = False
         self.is_seen_by_ssh = False
+        self._has_answered = False
         self._line_failures = 0
         self._line_due_at = 0.0
         self._ssh_failures = 0
@@ -73,11 +76,13 @@ class NodeWatch:
     def line_answered(self, now: float, answer: Sight | Unseen) -> None:
         if isinstance(answer, Sight):
             self._line_failures, self._ssh_failures, self._ssh_due_at = 0, 0, 0.0
-            self.is_seen_by_ssh = False
+            self.is_seen_by_ssh, self._has_answered = False, True
             return
         waits: tuple[float, ...] = NO_ROLE_RETRY_SECONDS if answer.cause == "no-role" else LINE_RETRY_SECONDS
         if self.target.is_quarantined and answer.cause != "no-role":
             waits = ZOMBIE_RETRY_SECONDS
+        elif self._has_answered:
+            self._ssh_due_at, self._has_answered = now + SSH_GRACE_SECONDS, False
         self._line_due_at = now + waits[min(self._line_failures, len(waits) - 1)]
         self._line_failures += 1
 

@@ -157,6 +157,7 @@ class Conductor:
         at, timeline = self._old_checkpoint()
         self._require_following(at)
         self._new_checkpoint(timeline)
+        self._ask_slowly(OLD, NEW, "fill")
         at, self.timeline = self._old_checkpoint()  # what was written meanwhile: so that the stop's own has little to do
         self.cues.check()
         self._require_following(at)

@@ -15,7 +15,7 @@ Answer = str | Exception
 LOST = ConnectionLost("the line broke", "pg2")
 USUAL = {
     "old state": "state primary staged 0/100 4", "new state": "state standby 0/100 4",
-    "old checkpoint": "checkpoint 0/200 4", "new checkpoint": "checkpoint 4", "new reach": "past 0/280",
+    "old checkpoint": "checkpoint 0/200 4", "old fill": "filled", "new checkpoint": "checkpoint 4", "new reach": "past 0/280",
     "old stop": "stopped 0/300 4", "old fence": "fenced", "new await": "past 0/378", "new promote": "promoted 5 4 0/378",
     "old rollback": "primary", "old settle": "settled", "old start": "starting", "old still": "yes", "new still": "yes",
     "old leave": "left", "new leave": "left",
@@ -68,6 +68,7 @@ def test_between_stop_and_promotion_nothing_is_said_but_fence_and_proof() -> Non
     cues = Told()
     ending = Conductor(Gap("pg1", "pg2"), cues).conduct()
     stop = cues.words().index("old stop")
+    assert cues.words()[stop - 3 : stop] == ["old fill", "old checkpoint", "new reach"]
     assert cues.words()[stop : stop + 4] == ["old stop", "old fence", "new await", "new promote"]
     assert "new await 0/300 4 10" in cues.said
     assert (ending.word, ending.report["timeline_before"], ending.report["timeline_after"]) == ("done", 4, 5)

@@ -218,5 +218,5 @@ def test_a_version_without_slots_gets_no_slot_name() -> None:
 
 
 def test_archive_commands_survive_blanks_quotes_and_percent_signs_in_paths() -> None:
-    assert postgres.restore_command(SERVER) == "cp '/srv/100%% wals'/%f %p"
+    assert postgres.restore_command(SERVER) == "test -f '/srv/100%% wals'/%f && cp '/srv/100%% wals'/%f %p"
     assert postgres.archive_cleanup_command(SERVER, versions.of("15")) == "'/opt/pg 15/bin'/pg_archivecleanup '/srv/100%% wals' %r"

@@ -5,7 +5,7 @@
 umask 077
 path=$1 name=$2
 case $path in /*) ;; *) path=$PWD/$path ;; esac
-cd "$(dirname "$0")" || exit 1
+cd "${0%/*}" || exit 1
 . ./settings
 
 # A switchover stops this server right now, and the stop waits for its archiver: an exit code above 125 ends that one. What is left is

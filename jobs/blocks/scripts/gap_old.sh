@@ -1,5 +1,5 @@
 # The old primary's part of a switchover's write gap: one word a line is heard, one line is answered.
-# state, checkpoint, stop SECONDS, fence, start, rollback, settle, still, leave
+# state, checkpoint, fill, stop SECONDS, fence, start, rollback, settle, still, leave
 # Between "stop" and "fence" it starts the primary again by itself when nobody speaks any more (the end of the input, or silence).
 # That start and the fence each begin with the rename of the same file, so only one of them can happen.
 # $1 data directory  $2 bin directory  $3 owner  $4 port  $5 the fence as it is staged  $6 as it works  $7 as it is taken back
@@ -157,6 +157,20 @@ until_archiver_rests() {
     done
 }
 
+# A server that archives ends its WAL file when it stops, and the rest of that file, empty, still goes to every standby while nobody
+# can write: so it is filled before, but for what may be written until then. Not where a logical consumer would see the filling.
+FILLING="SELECT pg_logical_emit_message(false, 'pgpanel', repeat(' ', (size - used - 1048576)::int)) FROM (
+    SELECT size, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') % size AS used
+    FROM pg_size_bytes(current_setting('wal_segment_size')) size) AS file
+WHERE size - used > 2097152 AND size <= 67108864 AND current_setting('archive_mode') <> 'off'
+AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'logical')"
+
+fill() {
+    read -r major <"$data/PG_VERSION"
+    case $major in 9.*) answer 'filled nothing'; return ;; esac
+    if [ -n "$(sql "$FILLING" 2>/dev/null)" ]; then answer filled; else answer 'filled nothing'; fi
+}
+
 stop() { # seconds
     if [ ! -e "$staged" ] || [ -e "$unfenced" ]; then answer 'refused nothing is staged'; return; fi
     if ! runs; then answer 'refused it is not the server that was seen'; return; fi
@@ -223,6 +237,7 @@ while case $at in stopped) hear "$silence" ;; fenced) hear $((silence * 2)) ;; *
         hold_archiver
         until_archiver_rests
         if why=$(server && sql CHECKPOINT 2>&1); then control; answer "checkpoint $lsn $timeline"; else answer "failed $why"; fi ;;
+    fill) fill ;;
     stop\ *) stop "${said#stop }" ;;
     fence) put_fence ;;
     rollback)
