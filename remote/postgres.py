@@ -266,7 +266,7 @@ def archive_cleanup_command(server: Server, version: Version) -> str:
 
 
 def restore_command(server: Server) -> str:
-    """From the WAL archive directory on the same host. Most of what is asked for is not there: no process for that, no complaint."""
+    """From the WAL archive directory on the same host. Most of what is asked for is not there: that costs no process."""
     path = f"{_shell(server.wal_archive_directory)}/%f"
     return f"test -f {path} && cp {path} %p"
 

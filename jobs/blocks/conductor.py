@@ -15,6 +15,9 @@ WORD_SECONDS, GRACE_SECONDS = 10.0, 3.0
 STATE_SECONDS = 20.0
 PING_SECONDS = 2.0
 CHECKPOINT_SECONDS = 1800.0
+SALVAGE_SECONDS = 120.0
+SHORT_SECONDS = 2.0
+"""What has not arrived by then does not come by itself, where the candidate's receiver has lost its primary."""
 PROMOTE_SECONDS = 75.0
 START_AFTER_SECONDS = 0.05
 """The first writes on the new primary come before the old one's start, where both share processors or a disk."""
@@ -26,12 +29,16 @@ ROLLBACK_SECONDS = 1000.0
 
 @dataclass(frozen=True)
 class Gap:
-    """old, new: the nodes' names. catch_up_seconds: what the candidate may take for what is missing, before and after the stop."""
+    """old, new: the nodes' names. catch_up_seconds: what the candidate may take for what is missing, before and after the stop.
+
+    can_salvage: the old one archives by pgpanel's own command, which can give the candidate what never arrived.
+    """
 
     old: str
     new: str
     catch_up_seconds: float = 10.0
     stop_seconds: float = 40.0
+    can_salvage: bool = False
 
 
 @dataclass(frozen=True)
@@ -231,14 +238,17 @@ class Conductor:
         """The old primary is stopped, its last record starts at `at`. Fence and proof at once, then the promotion."""
         self.report |= {"timeline_before": timeline, "shutdown_checkpoint": at}
         self.cues.say(OLD, "fence")
-        self.cues.say(NEW, f"await {at} {timeline} {self.gap.catch_up_seconds:.0f}")
+        seconds = min(SHORT_SECONDS, self.gap.catch_up_seconds) if self.gap.can_salvage else self.gap.catch_up_seconds
+        self.cues.say(NEW, f"await {at} {timeline} {seconds:.0f}")
         fence = self._hear(OLD)
         if fence == "lost":
             raise self._rolled_back(f"{self.gap.old} had started again by itself: nobody had spoken to it in time.")
         self.is_fenced = True
         if fence != "fenced":
             raise self._rolled_back(f"{self.gap.old} had been started by somebody else before it was fenced ({fence}).")
-        words = self._hear_new(self.gap.catch_up_seconds + GRACE_SECONDS).split(" ")
+        words = self._hear_new(seconds + GRACE_SECONDS).split(" ")
+        if words[0] == "behind" and self.gap.can_salvage:
+            words = self._salvaged(at, timeline)
         if words[0] != "past":
             # in recovery and short of it: a promotion is asked for only after "past", and a running server never goes back
             self.may_promote = False
@@ -250,6 +260,13 @@ class Conductor:
         self.cues.say(NEW, "promote")
         self.cues.note(f"has replayed up to {words[1]}; told to promote", NEW)
         return self._promoted(self._hear_new(PROMOTE_SECONDS))
+
+    def _salvaged(self, at: str, timeline: int) -> list[str]:
+        """What the candidate has never received is put into its archive; then it is asked once more."""
+        self.cues.note("not all has arrived: what is missing is handed in", OLD)
+        self._ask_slowly(OLD, NEW, "salvage", SALVAGE_SECONDS)
+        self.cues.say(NEW, f"await {at} {timeline} {self.gap.catch_up_seconds:.0f}")
+        return self._hear_new(self.gap.catch_up_seconds + GRACE_SECONDS).split(" ")
 
     def _hear_new(self, within_seconds: float) -> str:
         """The old primary's part, fenced, stays as long as somebody speaks to it: it may be needed for a rollback."""

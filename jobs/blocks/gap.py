@@ -59,7 +59,7 @@ def gap_step(scene: Scene, world: World, pair: Pair, *, catch_up_seconds: float 
         is_old_writable = bool(before and before.is_running and before.role == "primary")
         return bool(after and after.is_running and after.role == "primary") and not is_old_writable
 
-    gap = Gap(old=old.name, new=new.name, catch_up_seconds=catch_up_seconds, stop_seconds=STOP_SECONDS)
+    gap = Gap(old.name, new.name, catch_up_seconds, STOP_SECONDS, can_salvage=bool(pair.hold))
     parts = (Part(OLD, old.name, old_part(scene, world, pair)), Part(NEW, new.name, new_part(scene.version, new)))
     return Step(
         key="gap.switch", node=new.name, reads=(old.name,), title=f"{old.name} stops, {new.name} becomes the primary",

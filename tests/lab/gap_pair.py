@@ -16,7 +16,7 @@ from kinds_walk import Room
 
 from jobs.blocks.following import autostart_command, autostart_step, existing_params, role_scene, stage_fence_step
 from jobs.blocks.gap import Pair, gap_step
-from jobs.blocks.scene import request_of
+from jobs.blocks.scene import own_file, request_of
 from jobs.cues import LiveCues
 from jobs.recipe import Ended, Ending, Part, Section, Step, World
 from lab import Host as LabHost
@@ -101,6 +101,7 @@ class GapPair:
     job: str = "job-1"
     epoch: int = 1
     catch_up_seconds: float = 10
+    is_archiving: bool = False
     spoken: list[str] = field(default_factory=list)
 
     @property
@@ -130,7 +131,7 @@ class GapPair:
                 if not step.done(world):
                     for action in step.actions(world):
                         host.write(action) if isinstance(action, WriteFile) else host.run(action)  # type: ignore[arg-type]
-        pair = Pair(old, new, autostart_command(world, old, on=True))
+        pair = Pair(old, new, autostart_command(world, old, on=True), own_file(old, "hold") if self.is_archiving else "")
         return gap_step(scene, world, pair, catch_up_seconds=self.catch_up_seconds)
 
     def conduct(self, step: Step, cues: type[LiveCues] = LiveCues) -> Ending:

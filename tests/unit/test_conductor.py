@@ -198,3 +198,17 @@ def test_a_line_lost_before_the_stop_is_an_ordinary_failure() -> None:
     with pytest.raises(ConnectionLost):
         ended(cues)
     assert "old stop" not in cues.words()
+
+
+def test_what_never_arrived_is_handed_in_and_then_it_goes_on() -> None:
+    cues = Told(new_await=["behind 0/280 0/280", "past 0/378"], old_salvage="salvaged")
+    assert Conductor(Gap("pg1", "pg2", can_salvage=True), cues).conduct().word == "done"
+    fence = cues.words().index("old fence")
+    assert cues.words()[fence : fence + 5] == ["old fence", "new await", "old salvage", "new await", "new promote"]
+
+
+def test_what_is_still_missing_after_that_rolls_it_back() -> None:
+    cues = Told(new_await=["behind 0/280 0/280", "behind 0/280 0/280"], old_salvage="failed")
+    with pytest.raises(Ended, match="did not replay the last of the WAL"):
+        Conductor(Gap("pg1", "pg2", can_salvage=True), cues).conduct()
+    assert "new promote" not in cues.words()

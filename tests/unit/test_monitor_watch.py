@@ -151,7 +151,9 @@ def test_a_round_s_links_change_with_a_state_but_not_with_numbers() -> None:
     assert memory.report(T + 2).links != first
 
 
-@pytest.mark.parametrize(("is_quarantined", "has_answered", "at_once"), [(False, True, False), (True, True, True), (False, False, True)])
+@pytest.mark.parametrize(
+    ("is_quarantined", "has_answered", "at_once"), [(False, True, False), (True, True, True), (False, False, True)]
+)
 def test_a_line_that_broke_is_not_followed_by_a_login_at_once(is_quarantined: bool, has_answered: bool, at_once: bool) -> None:
     """A server that is just restarting or handing over; but never where a zombie is waited for, or nothing was seen yet."""
     watch = NodeWatch(replace(node(1), server=Server("10.0.0.1", 5432, "pgpanel_monitor"), is_quarantined=is_quarantined))

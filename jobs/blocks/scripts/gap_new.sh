@@ -106,11 +106,14 @@ reach() { # "LSN SECONDS"
     set -- $1
     set +f
     now
-    until=$((up + $2))
+    until=$((up + $2)) polls=0
     while ask "SELECT $replayed;"; do
         if is_past "$1"; then answer "past $told"; return; fi
         now
         [ "$up" -le "$until" ] || break
+        # without a receiver it looks into its archive every 5 s only: a reload has it look now
+        polls=$((polls + 1))
+        [ $((polls % 500)) -ne 499 ] || ask 'SELECT pg_reload_conf();'
         ask 'SELECT pg_sleep(0.002);'
     done
     replay=$told

@@ -1,5 +1,5 @@
 # The old primary's part of a switchover's write gap: one word a line is heard, one line is answered.
-# state, checkpoint, fill, stop SECONDS, fence, start, rollback, settle, still, leave
+# state, checkpoint, fill, stop SECONDS, fence, salvage, start, rollback, settle, still, leave
 # Between "stop" and "fence" it starts the primary again by itself when nobody speaks any more (the end of the input, or silence).
 # That start and the fence each begin with the rename of the same file, so only one of them can happen.
 # $1 data directory  $2 bin directory  $3 owner  $4 port  $5 the fence as it is staged  $6 as it works  $7 as it is taken back
@@ -191,6 +191,18 @@ put_fence() {
     else answer lost; fi
 }
 
+salvage() { # the WAL files that the stop did not wait for go to the other nodes' archives now
+    for wal in "$data/pg_wal" "$data/pg_xlog"; do
+        for ready in "$wal"/archive_status/*.ready; do
+            [ -e "$ready" ] || continue
+            name=${ready##*/}
+            name=${name%.ready}
+            as_owner "${hold%/*}/push" "$wal/$name" "$name" </dev/null >/dev/null 2>&1 || return 1
+            mv -f "$ready" "$wal/archive_status/$name.done"
+        done
+    done
+}
+
 is_primary() { server && [ "$(sql 'SELECT pg_is_in_recovery()' 2>/dev/null)" = f ]; }
 
 rescue() { # starts it as the primary that it was; $1 fenced: a fence that is in place is taken back
@@ -242,6 +254,9 @@ while case $at in stopped) hear "$silence" ;; fenced) hear $((silence * 2)) ;; *
     fence) put_fence ;;
     rollback)
         if rescue fenced "$@"; then answer primary; by_itself "$@"; else answer 'failed it does not run as a primary'; fi ;;
+    salvage)
+        free_archiver
+        if [ "$at" = fenced ] && [ -n "$hold" ] && salvage; then answer salvaged; else answer 'failed'; fi ;;
     start) # the standby that the fence makes of it; whether it comes up is asked later
         if [ "$at" = fenced ] && [ -e "$fence" ] && ! server; then start fenced "$@"; fi
         answer starting ;;
