@@ -3,6 +3,10 @@
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 
+from accounts.trail import AuditEntry, AuditHead
+
+__all__ = ["AuditEntry", "AuditHead", "CacheEntry", "User"]
+
 
 class User(AbstractUser):
     """A person. A model of our own from the first migration on, because Django cannot swap it later."""

@@ -25,8 +25,8 @@ from django.utils.translation import gettext as _
 
 from jobs.claim import Claim
 from jobs.models import Job, LogLine
-from jobs.redaction import Redactor
 from pgpanel import live
+from pgpanel.redaction import Redactor
 from remote.command import Secret
 
 GATHER_SECONDS = 0.05

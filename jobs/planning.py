@@ -18,10 +18,10 @@ from jobs.edition import edition
 from jobs.kinds import KINDS
 from jobs.models import Job, JobStep
 from jobs.recipe import Brief, Check, Kind, NodeUnreachable, Plan, World, identities_of, plan_of
-from jobs.redaction import Redactor
 from jobs.sight import Hosts, OpenHost, Sight
 from jobs.stored import plan_to_json
 from pgpanel import live
+from pgpanel.redaction import Redactor
 from remote.host import Host, Lock
 
 logger = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from jobs.log import told
 from jobs.models import JobStep
 from jobs.planning import plan_from
 from jobs.recipe import Brief, Ended, Kind, NodeUnreachable, Plan, PlannedStep, Section, Step, World, identities_of, planned
-from jobs.redaction import Redactor
 from jobs.sight import MOST_AT_ONCE, Sight
 from jobs.stored import identities_moved, moved
 from jobs.telling import tell_after, tell_before
 from pgpanel import live
+from pgpanel.redaction import Redactor
 from remote.command import Command, accounts, shown_lines
 from remote.errors import HostError, LockHeld
 from remote.facts import Unreachable

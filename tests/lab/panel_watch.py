@@ -12,7 +12,7 @@ from typing import Any
 import redis
 from panel_person import Person
 
-from jobs.redaction import faces
+from pgpanel.redaction import faces
 
 
 class Watch:

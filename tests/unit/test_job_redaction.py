@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.log import Lines
-from jobs.redaction import LONGEST_LINE, Redactor
+from pgpanel.redaction import LONGEST_LINE, Redactor
 from remote.command import Secret
 
 SECRET = Secret("replication password", "pa ss'w\"ö\\rd+/=")

@@ -9,8 +9,7 @@ import shlex
 import threading
 import urllib.parse
 from collections.abc import Iterable
-
-from remote.command import Secret
+from typing import Protocol
 
 LONGEST_LINE = 4096
 SHORTEST_SECRET = 4
@@ -32,17 +31,24 @@ PICTURES = {code: 0x2400 + code for code in range(32) if code != 9} | {0x7F: 0x2
 INVISIBLE = PICTURES | {code: f"<U+{code:04X}>" for code in (*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
 
+class Named(Protocol):
+    """A secret: `value`, and as text the name by which it may be shown (`remote.command.Secret`)."""
+
+    @property
+    def value(self) -> str: ...
+
+
 class Redactor:
     """Line by line; a private key that spans lines is hidden until its end, per `stream` (one node's one voice)."""
 
-    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+    def __init__(self, secrets: Iterable[Named] = ()) -> None:
         self._names: dict[str, str] = {}
         self._pattern: re.Pattern[str] | None = None
         self._in_key: set[str] = set()
         self._lock = threading.Lock()
         self.add(secrets)
 
-    def add(self, secrets: Iterable[Secret]) -> None:
+    def add(self, secrets: Iterable[Named]) -> None:
         with self._lock:
             for secret in secrets:
                 for face in faces(secret.value):
