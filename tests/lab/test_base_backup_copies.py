@@ -37,6 +37,18 @@ def test_rsync_copies_while_the_primary_is_written_to_and_its_key_is_gone_after(
     assert pg1.sql(check, database="registry") == pg2.sql(check, database="registry")
 
 
+def test_rsync_waits_for_every_stream_before_the_copy_counts_as_whole(new_lab: Any) -> None:
+    lab: Lab = new_lab()
+    pg1, pg2 = lab.up("pg1"), lab.up("pg2", create=False)
+    rows = "SELECT n, md5(random()::text) || md5(random()::text) AS noise FROM generate_series(1, 1000000) n"
+    pg1.sql(f"CREATE TABLE large AS {rows}", database="registry")
+    pg2.rate("100mbit")  # some seconds for what the rest of the script does in one
+    room = Room(lab, {"pg1": pg1, "pg2": pg2})
+    room.run("setup", SETUP | {"method": "rsync"}, BOTH)
+    check = "SELECT count(*), sum(hashtext(noise)) FROM large"
+    assert pg1.sql(check, database="registry") == pg2.sql(check, database="registry")
+
+
 def test_a_standby_is_copied_anew_and_its_old_directory_is_kept(new_lab: Any) -> None:
     lab: Lab = new_lab()
     pg1, pg2 = lab.up("pg1", layout="custom"), lab.up("pg2", layout="custom", create=False)

@@ -62,7 +62,11 @@ echo "$(wc -l <"$work/files") files in $streams streams${compress:+, compressed}
 number=0
 for part in "$work"/part*; do
     number=$((number + 1))
-    { if receive "$part" --info=progress2 >"$work/progress$number" 2>"$work/errors$number"; then echo 0; else echo 1; fi >"$work/result$number"; } &
+    {
+        code=0
+        receive "$part" --info=progress2 >"$work/progress$number" 2>"$work/errors$number" || code=$?
+        echo $code >"$work/result$number" # only now: that the file is there says that the stream has ended
+    } &
     children="$children $!"
 done
 while :; do
@@ -73,9 +77,14 @@ while :; do
     kill -0 "$session" 2>/dev/null || { cat "$work/out" >&2; echo 'the backup session was lost: this copy is worth nothing' >&2; exit 1; }
     sleep 0.5
 done
+# shellcheck disable=SC2086
+wait $children
 children=
 cat "$work"/errors* >&2
-if grep -qv 0 "$work"/result*; then echo 'rsync failed' >&2; exit 1; fi
+[ "$(cat "$work"/result* | grep -cx 0)" -eq "$number" ] || { echo 'rsync failed' >&2; exit 1; }
+# what is missing here must be gone there too
+cut -d' ' -f2- "$work/files" | (cd "$new" && while IFS= read -r name; do [ -e "$name" ] || echo "$name"; done) >"$work/missing"
+if [ -s "$work/missing" ] && ask list | cut -d' ' -f3- | grep -Fxf "$work/missing" >&2; then echo 'these files were not copied' >&2; exit 1; fi
 echo global/pg_control >"$work/control"
 receive "$work/control" # last, so that nothing in the copy is older than it says
 kill -0 "$session" 2>/dev/null || { cat "$work/out" >&2; echo 'the backup session was lost: this copy is worth nothing' >&2; exit 1; }
