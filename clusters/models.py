@@ -10,6 +10,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import ApiToken, Role
+
 name_validator = RegexValidator(
     r"^[a-z][a-z0-9-]{0,38}$", _("Small letters, digits and hyphens, beginning with a letter, at most 39 characters.")
 )
@@ -140,10 +142,7 @@ class Node(HostAddress):
 class Grant(models.Model):
     """Who may do what: on one cluster, or on all (`cluster` empty). Each role includes the ones before it."""
 
-    class Role(models.TextChoices):
-        VIEWER = "viewer", _("Viewer")
-        OPERATOR = "operator", _("Operator")
-        ADMINISTRATOR = "administrator", _("Administrator")
+    Role = Role
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="grants")
     cluster = models.ForeignKey(Cluster, null=True, blank=True, on_delete=models.CASCADE, related_name="grants")
@@ -157,6 +156,19 @@ class Grant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}: {self.role} of {self.cluster or 'all'}"
+
+
+class TokenScope(models.Model):
+    """A cluster on which a scoped API token counts."""
+
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="scopes")
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="token_scopes")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["token", "cluster"], name="cluster_once_per_token")]
+
+    def __str__(self) -> str:
+        return f"{self.token}: {self.cluster}"
 
 
 class NodeState(models.Model):
@@ -288,6 +300,8 @@ class DraftHost(HostAddress):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.NEW)
     asked_at = models.DateTimeField(null=True)
     key_installed = models.BooleanField(default=False, help_text="the panel's key was put there with the password")
+    expected_fingerprint = models.CharField(max_length=80, blank=True, help_text="of the host key: this one is accepted by itself")
+    expected_jump_fingerprint = models.CharField(max_length=80, blank=True)
     error = models.TextField(blank=True)
     mend = models.TextField(blank=True)
     facts: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)

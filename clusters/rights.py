@@ -1,7 +1,8 @@
 """Who may do what: the one place that decides. Pages, live streams, API and engine ask here.
 
 A role counts on one cluster, or over all (`Grant.cluster` empty); each includes the ones before it. A superuser is administrator
-over all. A cluster that one may not see does not exist: 404, not 403.
+over all. A cluster that one may not see does not exist: 404, not 403. A request that came by an API token carries a user with
+`limits`: they narrow every answer here, so that nobody else has to ask for them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from django.db.models import Q, QuerySet
 from django.http import Http404
 from django.utils.translation import gettext as _
 
-from accounts.models import User
+from accounts.models import TokenLimits, User
 from clusters.models import Cluster, Grant, Node
 
 Role = Literal["viewer", "operator", "administrator"]
@@ -24,7 +25,7 @@ RANK: dict[str, int] = {role: rank for rank, role in enumerate(Grant.Role.values
 
 def may(user: Person, role: Role, cluster: Cluster | None) -> bool:
     """May `user` act as `role` on `cluster` (None: over all clusters)?"""
-    if not user.is_authenticated or not user.is_active:
+    if not user.is_authenticated or not user.is_active or not _token_allows(user.limits, role, cluster):
         return False
     if user.is_superuser:
         return True
@@ -32,13 +33,25 @@ def may(user: Person, role: Role, cluster: Cluster | None) -> bool:
     return Grant.objects.filter(where, user=user, role__in=_at_least(role)).exists()
 
 
+def _token_allows(limits: TokenLimits | None, role: Role, cluster: Cluster | None) -> bool:
+    """A token that counts on some clusters only counts for nothing that is over all."""
+    if limits is None:
+        return True
+    is_there = limits.cluster_ids is None or (cluster is not None and cluster.pk in limits.cluster_ids)
+    return is_there and RANK[role] <= RANK[limits.role]
+
+
 def clusters_for(user: Person, role: Role = "viewer") -> QuerySet[Cluster]:
     """The clusters on which `user` may act as `role`."""
-    if may(user, role, None):
-        return Cluster.objects.all()
     if not user.is_authenticated or not user.is_active:
         return Cluster.objects.none()
-    return Cluster.objects.filter(grants__user=user, grants__role__in=_at_least(role))
+    if user.limits and RANK[role] > RANK[user.limits.role]:
+        return Cluster.objects.none()
+    is_over_all = user.is_superuser or Grant.objects.filter(user=user, cluster=None, role__in=_at_least(role)).exists()
+    found = Cluster.objects.all() if is_over_all else Cluster.objects.filter(grants__user=user, grants__role__in=_at_least(role))
+    if user.limits and user.limits.cluster_ids is not None:
+        found = found.filter(pk__in=user.limits.cluster_ids)
+    return found
 
 
 def cluster_or_404(user: Person, name: str, role: Role = "viewer") -> Cluster:

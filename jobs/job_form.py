@@ -9,8 +9,7 @@ from django.http import QueryDict
 
 from clusters.models import Cluster
 from jobs.models import Job
-
-NODE_FIELDS = ("primary", "standbys", "source", "target", "candidate", "node", "upstream")
+from jobs.services import NODE_FIELDS
 
 
 class JobForm(forms.Form):

@@ -17,9 +17,11 @@ from jobs import planning, superseding, tasks
 from jobs.ended import tell_end, tell_status
 from jobs.kinds import KINDS
 from jobs.models import Job, JobStep
-from jobs.recipe import Kind
+from jobs.recipe import Kind, ParamsError
 
 Status = Job.Status
+NODE_FIELDS = ("primary", "standbys", "source", "target", "candidate", "node", "upstream")
+"""Parameters that name nodes of the cluster."""
 
 
 class JobRefused(Exception):
@@ -70,6 +72,7 @@ def job_plan(
     """A job that is being planned. `ParamsError` names the field that is wrong. plan_now: in this process, not by a worker."""
     kind = KINDS[kind_name]
     params = {**params, **_bound(cluster, kind, params)}
+    _known_nodes(cluster, params)
     title = kind.title(kind.params(params))
     with transaction.atomic():
         Job.objects.filter(cluster=cluster, kind=kind_name, planned_by=by, status=Status.PLANNED).update(status=Status.WITHDRAWN)
@@ -83,6 +86,16 @@ def job_plan(
         _tell(lambda: tasks.enqueue_planning(job.pk), job)
     job.refresh_from_db()
     return job
+
+
+def _known_nodes(cluster: Cluster, params: Mapping[str, Any]) -> None:
+    """A form offers the nodes that there are; whoever writes parameters by hand is told at once, by field."""
+    names = set(cluster.nodes.values_list("name", flat=True))
+    for field in NODE_FIELDS:
+        value = params.get(field) or ()
+        for name in [value] if isinstance(value, str) else value:
+            if name not in names:
+                raise ParamsError(field, f"{name} is no node of this cluster", f"one of: {', '.join(sorted(names))}")
 
 
 def _bound(cluster: Cluster, kind: Kind, params: Mapping[str, Any]) -> dict[str, Any]:

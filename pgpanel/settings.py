@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "csp",
     "django_htmx",
     "template_partials",
+    "ninja",
     "pgpanel",
     "accounts",
     "clusters",
@@ -111,7 +112,16 @@ else:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # rate limits must hold over all web processes and while Redis is away, so they stand in the database (table by accounts' migration)
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "accounts_cacheentry"}}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "accounts_cacheentry"},
+    # how often a token calls is counted by each web process for itself: a call must not cost a write
+    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 5000}},
+}
+API_RATE = env.str("PGPANEL_API_RATE", "600/m")
+"""Calls of one token (or person) to /api/v1/, by each web process; per address where many share one."""
+API_RATE_PER_ADDRESS = env.str("PGPANEL_API_RATE_PER_ADDRESS", "1200/m")
+API_FAILURES_PER_ADDRESS = env.str("PGPANEL_API_FAILURES_PER_ADDRESS", "20/m")
+API_BODY_BYTES = 256 * 1024
 
 # -- Redis and Celery ----------------------------------------------------------------------------------------------------------
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")

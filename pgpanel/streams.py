@@ -23,6 +23,7 @@ from django.db import connections
 from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseBase, HttpResponseForbidden, StreamingHttpResponse
 
 from pgpanel.live import CHANNEL, TOPICS, Event
+from pgpanel.rest.login import asked_afresh
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +189,12 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
     if not await sync_to_async(_may)(request, topics):
         return HttpResponseForbidden("not yours to see", content_type="text/plain")
     await sync_to_async(connections.close_all)()  # what the request opened; the stream may stay open for hours
-    response = StreamingHttpResponse(_events(request, Viewer(topics, int(after))), content_type="text/event-stream")
+    return stream_of(request, topics, int(after))
+
+
+def stream_of(request: HttpRequest, topics: list[str], after: int) -> StreamingHttpResponse:
+    """For whoever may hear these topics: that has been asked."""
+    response = StreamingHttpResponse(_events(request, Viewer(topics, after)), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"  # a proxy in front must not hold lines back
     return response
@@ -235,11 +241,18 @@ def _encoded(event: Event) -> bytes:
 
 
 def _may(request: HttpRequest, topics: list[str]) -> bool:
-    return all(TOPICS[topic.partition(":")[0]].may(request.user, topic.partition(":")[2]) for topic in topics)
+    return _may_all(request.user, topics)
+
+
+def _may_all(user: Any, topics: list[str]) -> bool:
+    return all(TOPICS[topic.partition(":")[0]].may(user, topic.partition(":")[2]) for topic in topics)
 
 
 def _still_may(request: HttpRequest, topics: list[str]) -> bool:
-    """Asked afresh: the session may have been ended and the grant withdrawn since the stream began."""
+    """Asked afresh: the session may have been ended, the token revoked and the grant withdrawn since the stream began."""
+    if hasattr(request, "api_token"):
+        user = asked_afresh(request)
+        return user is not None and _may_all(user, topics)
     store = import_module(settings.SESSION_ENGINE).SessionStore
     request.session = store(request.session.session_key)
     request.user = get_user(request)

@@ -2,12 +2,14 @@
 
 from django.urls import include, path
 
+from pgpanel import api
 from pgpanel.streams import stream
 
 urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("", include("clusters.urls")),
     path("c/<slug:cluster_name>/", include("jobs.cluster_urls")),
+    path("api/v1/", api.urls),
     path("live/", stream, name="live"),
     path("jobs/", include("jobs.urls")),
     path("monitor/", include("monitor.urls")),

@@ -90,7 +90,7 @@ class Reader:
 
     def names(self, name: str) -> tuple[str, ...]:
         value = self.left.pop(name, ())
-        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise ParamsError(name, "is not a list of names")
         return tuple(item.strip() for item in value if item.strip())
 
