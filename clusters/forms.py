@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from clusters.drafts import cluster_name_free
 from clusters.models import Cluster, Draft, Grant, Node, host_validator, name_validator, user_validator
-from remote.layouts import LAYOUTS, OVERRIDABLE
+from remote.layouts import LAYOUTS, LONGEST, OVERRIDABLE, why_not
 
 LAYOUT_CHOICES = [(name, layout.label) for name, layout in LAYOUTS.items()]
 OVERRIDE_LABELS = {
@@ -31,6 +31,19 @@ OVERRIDE_LABELS = {
 
 def _port(label: Any, initial: int, **options: Any) -> forms.IntegerField:
     return forms.IntegerField(label=label, min_value=1, max_value=65535, initial=initial, **options)
+
+
+def override_field(name: str, **options: Any) -> forms.CharField:
+    """A path, account, service or command that differs from the layout's own."""
+
+    def check(value: str) -> None:
+        if why := why_not(name, value):
+            raise ValidationError(why[:1].upper() + why[1:] + ".")
+
+    widget = forms.TextInput(attrs={"spellcheck": "false"})
+    return forms.CharField(
+        label=OVERRIDE_LABELS[name], required=False, max_length=LONGEST, widget=widget, validators=[check], **options
+    )
 
 
 class HostForm(forms.Form):
@@ -144,9 +157,7 @@ class FoundForm(forms.Form):
         if not has_choice:
             del self.fields["data_directory"]
         for name in OVERRIDABLE:
-            self.fields[name if name != "data_directory" else "own_data_directory"] = forms.CharField(
-                label=OVERRIDE_LABELS[name], required=False, max_length=500, widget=forms.TextInput(attrs={"spellcheck": "false"})
-            )
+            self.fields[name if name != "data_directory" else "own_data_directory"] = override_field(name)
 
     @property
     def chosen(self) -> str:
@@ -188,10 +199,7 @@ class NodeForm(NodeFormBase):
                 label=_("The host was reinstalled: forget its host key, and show the new one to be accepted"), required=False
             )
         for name in OVERRIDABLE:
-            self.fields[f"own_{name}"] = forms.CharField(
-                label=OVERRIDE_LABELS[name], required=False, max_length=500, initial=self.instance.overrides.get(name, ""),
-                widget=forms.TextInput(attrs={"spellcheck": "false"}),
-            )  # fmt: skip
+            self.fields[f"own_{name}"] = override_field(name, initial=self.instance.overrides.get(name, ""))
 
     @property
     def plain_fields(self) -> list[forms.BoundField]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ApiToken, Role
+from remote import layouts
+from remote.visible import visible
 
 name_validator = RegexValidator(
     r"^[a-z][a-z0-9-]{0,38}$", _("Small letters, digits and hyphens, beginning with a letter, at most 39 characters.")
@@ -95,6 +99,26 @@ class HostAddress(models.Model):
 
     class Meta:
         abstract = True
+
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Also what no validator of one field sees: a line break at an end (`$` overlooks it), and the overrides.
+
+        Whoever named them: a person, the API, a command, or another host by what it says of itself.
+        """
+        super().clean_fields(exclude)
+        found: dict[str, Any] = {
+            field.name: _("No line breaks or other control characters.")
+            for field in self._meta.fields
+            if isinstance(field, models.CharField) and field.name not in (exclude or ())
+            and visible(getattr(self, field.name)) != getattr(self, field.name)
+        }  # fmt: skip
+        if "overrides" not in (exclude or ()):
+            for name, value in self.overrides.items():
+                why = layouts.why_not(name, value) if name in layouts.OVERRIDABLE else "nothing that a layout says"
+                if why:
+                    found["overrides"] = f"{name}: {why}"
+        if found:
+            raise ValidationError(found)
 
 
 class Node(HostAddress):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -238,8 +239,9 @@ def _settings_shown(settings: Mapping[str, Setting], directory: str) -> list[Set
 
 
 def _value_shown(setting: Setting) -> str:
-    if setting.unit.endswith("B") and setting.value.lstrip("-").isdigit() and not setting.value.startswith("-"):
-        return bytes_shown(setting_bytes(setting.value, setting.unit))
+    if setting.unit.endswith("B") and setting.value.isdecimal():
+        with suppress(ValueError):  # a host may say anything
+            return bytes_shown(setting_bytes(setting.value, setting.unit))
     return f"{setting.value} {setting.unit}".rstrip() or "''"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from clusters.models import Cluster, NodeState
 from jobs.brief import job_name
 from jobs.models import Job
+from remote.rows import number
 
 KIND = "rebuild"
 ENDS = ("undo_rebuild", "forget_old")
@@ -49,9 +50,11 @@ def kept_in(cluster: Cluster) -> list[KeptOld]:
 def _kept(node: str, job: Job) -> KeptOld:
     said = dict(line.partition("=")[::2] for line in job.notes.get(NOTE, "").splitlines())
     ended = job.ended_at or datetime.now(UTC)
-    until = datetime.fromtimestamp(int(said["until"]), UTC) if said.get("until", "").isdigit() else ended + timedelta(
-        days=int(job.params.get("keep_days", 7)))  # fmt: skip
-    return KeptOld(node, job, until, int(said["bytes"]) if said.get("bytes", "").isdigit() else None)
+    # a host may have written anything there: no moment after the year 5000, no number that no disk holds
+    until = min(number(said.get("until", "")), 10**11)
+    kept_until = datetime.fromtimestamp(until, UTC) if until > 0 else ended + timedelta(days=int(job.params.get("keep_days", 7)))
+    size = number(said.get("bytes", ""), -1)
+    return KeptOld(node, job, kept_until, size if size >= 0 else None)
 
 
 def note_kept(sender: Any, job_id: int, kind: str, **_more: Any) -> None:  # noqa: ARG001

@@ -35,9 +35,16 @@ QUEUE_LINES = 10_000
 LINES_TOLD = 8
 MOST_LINES, LAST_LINES = 10_000, 1_000
 """Of one step's output so many are kept as they come, and of what follows the last ones."""
+FLOODING = ("output", "error")
+"""What a host prints. (Commands and notes are the panel's own words.)"""
+LONGEST_UNENDED = 64 * 1024
 SENTENCE = re.compile(r"(?:^|^.*\bsh -c ')# (.+)$", re.MULTILINE)
 GIVEN = re.compile(r"^(?:set -- |' pgpanel )(.+)$", re.MULTILINE)
 LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+Voiced = tuple[str, str]
+"""Step and voice."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,8 @@ class JobLog:
         self._claim = claim
         self._queue: queue.Queue[Line | ReadTo | threading.Event | None] = queue.Queue(QUEUE_LINES)
         self._failure: Exception | None = None
-        self._counts: dict[str, int] = {}
-        self._floods: dict[str, Flood] = {}
+        self._counts: dict[Voiced, int] = {}
+        self._floods: dict[Voiced, Flood] = {}
         self._thread = threading.Thread(target=self._keep, name=f"log of job {claim.job_id}", daemon=True)
         self._thread.start()
 
@@ -90,39 +97,43 @@ class JobLog:
         at: when it was said, where that was before now.
         """
         self._raise()
-        kept = [self.redactor.line(raw, stream=f"{node}/{voice}") for raw in text.splitlines() or [""]]
+        # what a host printed is one line: no character of its own choice makes two of it
+        lines = [text] if voice == "output" else text.split("\n")
+        kept = [self.redactor.line(raw, stream=f"{node}/{voice}") for raw in lines]
         whole = "\n".join(line for line in kept if line is not None)
         if whole or not text:
             line = Line(at or timezone.now(), node, step, voice, whole)
-            if voice != "output" or not self._is_flooded(line):
+            if voice not in FLOODING or not self._is_flooded(line):
                 self._put(line)
 
     def read_to(self, step: str, name: str, offset: int) -> None:
         """Not while its lines are held back: whoever takes over reads those again."""
         mark = ReadTo(step, name, offset)
-        if step in self._floods:
-            self._floods[step].mark = mark
+        if (step, "output") in self._floods:
+            self._floods[step, "output"].mark = mark
         else:
             self._put(mark)
 
     def _is_flooded(self, line: Line) -> bool:
-        """Whether the line is held back: past `MOST_LINES` of its step, only the last ones are kept."""
-        if line.step not in self._counts:
-            self._counts[line.step] = LogLine.objects.filter(job_id=self._claim.job_id, step=line.step, voice="output").count()
-        self._counts[line.step] += 1
-        if self._counts[line.step] <= MOST_LINES:
+        """Whether the line is held back: past `MOST_LINES` of its step and voice, only the last ones are kept."""
+        key = line.step, line.voice
+        if key not in self._counts:
+            lines = LogLine.objects.filter(job_id=self._claim.job_id, step=line.step, voice=line.voice)
+            self._counts[key] = lines.count()
+        self._counts[key] += 1
+        if self._counts[key] <= MOST_LINES:
             return False
-        if line.step not in self._floods:
-            self._floods[line.step] = Flood()
+        if key not in self._floods:
+            self._floods[key] = Flood()
             said = _("more than %(most)d lines: of those that follow only the last %(last)d are kept")
             self._put(replace(line, voice="note", text=said % {"most": MOST_LINES, "last": LAST_LINES}))
-        self._floods[line.step].hold(line)
+        self._floods[key].hold(line)
         return True
 
     def _let_go(self) -> None:
         """What was held back goes into the log, and how much did not."""
-        for step in list(self._floods):
-            flood = self._floods.pop(step)
+        for key in list(self._floods):
+            flood = self._floods.pop(key)
             if flood.left_out:
                 said = _("… %(count)d lines left out, the last %(last)d follow")
                 text = said % {"count": flood.left_out, "last": len(flood.lines)}
@@ -244,7 +255,10 @@ def line_data(line: LogLine) -> dict[str, Any]:
 
 
 class Lines:
-    """Bytes in chunks → whole lines with the offset after each. A carriage return ends a line too: progress is printed so."""
+    """Bytes in chunks → whole lines with the offset after each. A carriage return ends a line too: progress is printed so.
+
+    A line that does not end is passed on in pieces: what is kept of it here is bounded.
+    """
 
     def __init__(self, offset: int = 0) -> None:
         self._rest = b""
@@ -258,6 +272,10 @@ class Lines:
                 break  # its \n may be on the way
             found.append((data[start : end.start()].decode("utf-8", "replace"), self._offset + end.end()))
             start = end.end()
+        while len(data) - start > LONGEST_UNENDED:
+            piece = data[start : start + LONGEST_UNENDED]
+            start += LONGEST_UNENDED
+            found.append((piece.decode("utf-8", "replace"), self._offset + start))
         self._rest = data[start:]
         self._offset += start
         return [(text, offset) for text, offset in found if text]

@@ -282,7 +282,9 @@ def job_log(request: HttpRequest, job_id: int) -> HttpResponse:
 
 def _log_line(line: LogLine) -> str:
     prompt = "$ " if line.voice == LogLine.Voice.COMMAND else ""
-    return f"{line.at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + f"Z {line.node or '-':<12} {line.voice:<7} {prompt}{line.text}\n"
+    # the further lines of one entry stand under its first: no text can pass for an entry of its own
+    text = line.text.replace("\n", "\n" + " " * 46)
+    return f"{line.at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + f"Z {line.node or '-':<12} {line.voice:<7} {prompt}{text}\n"
 
 
 @require_GET

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
 from clusters.models import Node, NodeState
 from monitor.models import Sample
 from monitor.watch import ClusterReport, NodeReport
 
+logger = logging.getLogger(__name__)
+
+UNSTORABLE = (DataError, OverflowError, ValueError)
 KEPT_SECONDS = 3600
 PRUNE_BITE = 1000
 
@@ -23,12 +27,20 @@ SEEN = (*TRIED, "seen_at", "role", "is_writable", "timeline", "current_lsn", "re
 
 
 def write(reports: Sequence[ClusterReport]) -> int:
-    """Every sample, and the newest look at each node. Returns the number of samples. Nodes deleted meanwhile are left out."""
+    """Every sample, and the newest look at each node. Returns the number of samples. Nodes deleted meanwhile are left out.
+
+    A report that the database takes in no way (a host may answer anything) is left out alone, and the others are kept.
+    """
     try:
         return _write(reports, None)
     except IntegrityError:
         ids = {node.node_id for report in reports for node in report.nodes}
         return _write(reports, set(Node.objects.filter(pk__in=ids).values_list("pk", flat=True)))
+    except UNSTORABLE as error:
+        if len(reports) > 1:
+            return sum(write([report]) for report in reports)
+        logger.warning("%s: what was seen cannot be kept: %s", reports[0].name, error)
+        return 0
 
 
 def _write(reports: Sequence[ClusterReport], existing: set[int] | None) -> int:

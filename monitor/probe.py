@@ -6,7 +6,10 @@ delays nobody. It does not raise: a look that fails is an `Unseen`.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,10 +20,16 @@ from monitor import sql
 from monitor.sight import Sight, Unseen
 from remote import versions
 from remote.command import Secret
+from remote.visible import brief_line
+
+logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 2.5
 """How long a connect or a statement may take."""
 ARCHIVER_SECONDS = 10.0
+MOST_MESSAGE = 500
+REQUIRED = "!password"
+"""A server that asks for the password itself gets none: a stolen one could log in to the others with it."""
 DATABASE = "postgres"
 APPLICATION = "pgpanel monitor"
 
@@ -71,21 +80,28 @@ class Line:
         """Begin a look; connects first if need be."""
         self.answer, self.is_looking, self._is_asked = None, True, False
         self.asked_at = time.time()
-        try:
+        with self._failing_alone():
             if self._connection is None:
                 self._connect()
             if self._version is not None:
                 self._ask()
             self._poll()
-        except (psycopg2.Error, ValueError) as error:
-            self._fail(cause_of(str(error)), str(error))
 
     def on_ready(self) -> None:
         """The socket is ready: go on."""
-        try:
+        with self._failing_alone():
             self._poll()
+
+    @contextmanager
+    def _failing_alone(self) -> Iterator[None]:
+        """Whatever a server answers, and whatever psycopg2 makes of it: the others are looked at all the same."""
+        try:
+            yield
         except (psycopg2.Error, ValueError) as error:
             self._fail(cause_of(str(error)), str(error))
+        except Exception as error:
+            logger.warning("%s:%s answers what nobody asked", self.server.address, self.server.port, exc_info=True)
+            self._fail("other", f"its answer cannot be read: {type(error).__name__}")
 
     def give_up(self) -> None:
         """Its time is over."""
@@ -103,6 +119,7 @@ class Line:
             host=self.server.address, hostaddr=self.hostaddr, port=self.server.port,
             user=self.server.role, password=password, dbname=DATABASE,
             application_name=APPLICATION, gssencmode="disable", async_=True, keepalives_idle=5, keepalives_interval=2,
+            require_auth=REQUIRED,
             options=f"-c statement_timeout={int(ANSWER_SECONDS * 1000)} -c default_transaction_read_only=on",
         )  # fmt: skip
 
@@ -150,7 +167,7 @@ class Line:
 
     def _fail(self, cause: str, message: str) -> None:
         self.close()
-        self.answer = Unseen(time.time(), cause, " ".join(message.split()))
+        self.answer = Unseen(time.time(), cause, brief_line(message, MOST_MESSAGE))
 
 
 _CAUSES = (

@@ -7,14 +7,18 @@ the same over a connection and over psql. Names come from `remote.versions`; col
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from monitor.sight import Receiver, Sight, Way
 from remote import lsn
 from remote.facts import Archiver, Slot, WalSender
+from remote.rows import decimal, number, system_identifier
 from remote.versions import Version
+from remote.visible import storable
 
 COLUMNS = 14
 SEPARATOR = "\x1f"
+MOST_ROWS, MOST_TEXT, MOST_SECONDS = 2000, 200, 1e11
 Row = Sequence[str | None]
 
 
@@ -108,8 +112,10 @@ def rows_of(text: str) -> list[list[str]]:
 def sight_of(rows: Iterable[Row], version: Version, sent_at: float, received_at: float, way: Way) -> Sight:
     """ValueError when there is no row of the server itself."""
     by_tag: dict[str, list[list[str]]] = {}
-    for row in rows:
-        by_tag.setdefault(str(row[0]), []).append([value or "" for value in row[1:]])
+    for row in islice(rows, MOST_ROWS):
+        if len(row) != COLUMNS + 1:
+            raise ValueError("the server's answer is none to this question")
+        by_tag.setdefault(str(row[0]), []).append([_text(value) for value in row[1:]])
     if "self" not in by_tag:
         raise ValueError("the server did not describe itself")
     own = by_tag["self"][0]
@@ -122,7 +128,7 @@ def sight_of(rows: Iterable[Row], version: Version, sent_at: float, received_at:
     return Sight(
         at=at, way=way, round_trip_seconds=received_at - sent_at, major=version.major,
         role="standby" if is_standby else "primary", is_writable=not is_standby,
-        timeline=_timeline(own, receiver, is_standby), system_identifier=own[10], current_lsn=current,
+        timeline=_timeline(own, receiver, is_standby), system_identifier=system_identifier(own[10]), current_lsn=current,
         receive_lsn=received if is_standby else 0, replay_lsn=lsn.parse_or_zero(own[4]) if is_standby else 0,
         is_replay_paused=own[5] in ("t", "true"), last_replayed_at=_number(own[6]),
         clock_skew_seconds=(_number(own[7]) or at) - at,
@@ -142,8 +148,8 @@ def _knows_receiver(version: Version, rows: list[list[str]]) -> bool:
 def _timeline(own: list[str], receiver: Receiver | None, is_standby: bool) -> int:
     """A primary's from its WAL file (after a promotion its control file still names the old one); a standby's newest known."""
     if not is_standby:
-        return int(own[2][:8], 16) if own[2] else 0
-    known = [int(value) for value in own[8:10] if value]
+        return lsn.timeline_or_zero(int(own[2][:8], 16)) if own[2] else 0
+    known = [lsn.timeline_or_zero(number(value)) for value in own[8:10] if value]
     return max([*known, receiver.timeline if receiver else 0])
 
 
@@ -152,7 +158,8 @@ def _read_receiver(rows: list[list[str]]) -> Receiver | None:
         return None
     row = rows[0]
     return Receiver(
-        status=row[0], sender_host=row[1], sender_port=int(row[2] or 0), slot_name=row[3], timeline=int(row[4] or 0),
+        status=row[0], sender_host=row[1], sender_port=number(row[2]) & 0xFFFF, slot_name=row[3],
+        timeline=lsn.timeline_or_zero(number(row[4])),
         written_lsn=lsn.parse_or_zero(row[5]), flushed_lsn=lsn.parse_or_zero(row[6]), heard_seconds=_number(row[7]),
     )  # fmt: skip
 
@@ -160,7 +167,7 @@ def _read_receiver(rows: list[list[str]]) -> Receiver | None:
 def _read_sender(row: list[str]) -> WalSender:
     sent, write, flush, replay = (lsn.parse_or_zero(value) for value in row[6:10])
     return WalSender(
-        application_name=row[0], client_address=row[1], state=row[2], sync_state=row[3], user=row[4], pid=int(row[5] or 0),
+        application_name=row[0], client_address=row[1], state=row[2], sync_state=row[3], user=row[4], pid=number(row[5]),
         sent_lsn=sent, write_lsn=write, flush_lsn=flush, replay_lsn=replay,
         write_lag_seconds=_number(row[10]), flush_lag_seconds=_number(row[11]), replay_lag_seconds=_number(row[12]),
     )  # fmt: skip
@@ -177,8 +184,15 @@ def _read_slot(row: list[str], end: int, version: Version) -> Slot:
 
 def _read_archiver(row: list[str]) -> Archiver:
     """Times stay epoch seconds, as text."""
-    return Archiver(int(row[0] or 0), int(row[1] or 0), row[2], row[3], row[4], row[5])
+    return Archiver(number(row[0]), number(row[1]), row[2], row[3], row[4], row[5])
+
+
+def _text(value: object) -> str:
+    """A stolen server may send anything: nothing longer than a name, nothing that a database does not take."""
+    return storable(str(value or "")[:MOST_TEXT])
 
 
 def _number(text: str) -> float | None:
-    return float(text) if text else None
+    """None for what is no finite number; ages and epochs are small ones."""
+    found = decimal(text) if text else None
+    return found if found is not None and abs(found) < MOST_SECONDS else None

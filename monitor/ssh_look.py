@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 
 from monitor import sql
-from monitor.probe import ANSWER_SECONDS, cause_of
+from monitor.probe import ANSWER_SECONDS, MOST_MESSAGE, cause_of
 from monitor.sight import Sight, Unseen
 from monitor.watch import NodeTarget
 from remote import versions
 from remote.command import Command, script
 from remote.errors import HostError
 from remote.host import Host
+from remote.visible import brief_line
 
 CONNECT_SECONDS = 3.0
 
@@ -64,8 +65,8 @@ class SshLook:
 
 class PsqlFailed(Exception):
     def __init__(self, stderr: str) -> None:
-        super().__init__(" ".join(stderr.split()))
-        self.cause = cause_of(stderr)
+        super().__init__(brief_line(stderr, MOST_MESSAGE))
+        self.cause = cause_of(stderr[:10_000])
 
 
 def psql(target: NodeTarget, statement: str) -> Command:

@@ -11,6 +11,8 @@ import urllib.parse
 from collections.abc import Iterable
 from typing import Protocol
 
+from remote.visible import visible
+
 LONGEST_LINE = 4096
 SHORTEST_SECRET = 4
 """A shorter one is not looked for: hiding every "a" of a log would hide the log."""
@@ -23,12 +25,11 @@ PATTERNS = (
         r"\1\2<hidden>",
     ),
     (re.compile(r"(?i)\b(password\s+)('(?:[^']|'')*')"), r"\1<hidden>"),
-    (re.compile(r"(\w+://[^\s/:@]+:)[^\s/@]+(@)"), r"\1<hidden>\2"),
+    # from the beginning of its word, or an endless word would be searched anew from each of its letters
+    (re.compile(r"(\b\w+://[^\s/:@]+:)[^\s/@]+(@)"), r"\1<hidden>\2"),
 )  # fmt: skip
 BEGIN_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 END_KEY = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY-----")
-PICTURES = {code: 0x2400 + code for code in range(32) if code != 9} | {0x7F: 0x2421}
-INVISIBLE = PICTURES | {code: f"<U+{code:04X}>" for code in (*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
 
 class Named(Protocol):
@@ -65,8 +66,8 @@ class Redactor:
         if BEGIN_KEY.search(text):
             if not END_KEY.search(text):
                 self._in_key.add(stream)
-            return BEGIN_KEY.split(text)[0].translate(INVISIBLE) + "<private key>"
-        return bounded(self.text(text).translate(INVISIBLE))
+            return visible(BEGIN_KEY.split(text)[0]) + "<private key>"
+        return bounded(visible(self.text(text)))
 
     def text(self, text: str) -> str:
         """Known secrets and what looks like one, replaced by names; newlines stay."""

@@ -12,7 +12,7 @@ MASK = "********"
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_$]*(?:\.[A-Za-z_][A-Za-z0-9_$]*)*"
 _STRING = r"'(?:[^'\\\n]|\\.|'')*'"
-_ASSIGNMENT = re.compile(rf"\s*({_NAME})\s*=?\s*({_STRING}|[^\s#']+)\s*(?:#.*)?")
+_ASSIGNMENT = re.compile(rf"\s*({_NAME})\s*(?:=\s*)?({_STRING}|[^\s#']+)\s*(?:#.*)?")
 _ESCAPE = re.compile(r"\\([0-7]{1,3}|.)|''")
 _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _PLAIN = re.compile(r"-?\d+(?:\.\d+)?|[A-Za-z_]+")
@@ -171,7 +171,7 @@ def without_settings(text: str, names: Iterable[str]) -> str:
 
 _BYTES = {"": 1, "B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 _MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "min": 60_000.0, "h": 3_600_000.0, "d": 86_400_000.0}
-_QUANTITY = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_QUANTITY = re.compile(r"\s*(-?\d{1,19}(?:\.\d{1,19})?)\s*([A-Za-z]{0,9})\s*", re.ASCII)
 
 
 def setting_bytes(value: str, unit: str = "") -> int:
@@ -239,7 +239,7 @@ _PASSWORD = re.compile(
     r"(password\s*=\s*)(\\'(?:[^\\]|\\[^'])*?\\'|''(?:[^'\\]|\\.)*?''|'(?:[^'\\]|\\.)*'|[^\s'\\]+)", re.IGNORECASE
 )
 _HBA_SECRET = re.compile(r'"(ldapbindpasswd|radiussecrets)=[^"]*"|(ldapbindpasswd|radiussecrets)=(?:"[^"]*"|[^\s"]+)')
-_URI_PASSWORD = re.compile(r"(postgres(?:ql)?://[^:@/\s']*:)[^@\s']+@", re.IGNORECASE)
+_URI_PASSWORD = re.compile(r"(postgres(?:ql)?://[^:@/\s']{0,256}:)[^@\s']{1,1024}@", re.IGNORECASE)
 
 
 def without_passwords(text: str) -> str:

@@ -23,7 +23,13 @@ from remote.ending import SESSIONS
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._#@:+-]*)+")
 CHUNK_BYTES = 1 << 20
 
+TOLD = re.compile(r"(absent|running|ended|died) (-|\d{1,3}) (\d{1,18})")
+
 Status = Literal["absent", "running", "ended", "died"]
+
+
+class NotTold(ValueError):
+    """The answer is none that `TELL` prints."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +188,10 @@ def forget(name: str, user: str) -> Command:
 
 
 def parse_state(answer: bytes) -> tuple[DetachedState, bytes]:
-    """The line of `TELL`, and what follows it."""
+    """The line of `TELL`, and what follows it; `NotTold` where a host answers anything else."""
     line, _, log = answer.partition(b"\n")
-    status, code, size = line.decode().split()
-    assert status in ("absent", "running", "ended", "died")
-    return DetachedState(status, None if code == "-" else int(code), int(size)), log  # type: ignore[arg-type]
+    found = TOLD.fullmatch(line.decode("ascii", "replace"))
+    if not found:
+        raise NotTold
+    code = found[2]
+    return DetachedState(found[1], None if code == "-" else int(code), int(found[3])), log[:CHUNK_BYTES]  # type: ignore[arg-type]

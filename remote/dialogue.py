@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from remote.command import Command
 from remote.conversation import Conversation
-from remote.errors import ConnectionLost, HostError, Silent, last_line
+from remote.errors import ConnectionLost, HostError, OutputTooLong, Silent, last_line
+from remote.exchange import TooLong
 from remote.ssh import Talk, Voice
 
 ENDED_SECONDS = 0.3
@@ -48,10 +50,10 @@ class Dialogue:
         held = self._held = converse(self._take)
         held.begin(self._talk)
         while held.begun_at is None and not held.is_password_wrong and not self._talk.has_ended:
-            heard = self._talk.moment(held.begins_by)
-            for voice, data in heard:
-                held.take(self._talk, voice, data)
-            if not heard and time.monotonic() > held.begins_by:
+            with self._bounded():
+                for voice, data in self._talk.moment(held.begins_by):
+                    held.take(self._talk, voice, data)
+            if time.monotonic() > held.begins_by:  # also of one that never stops printing something else
                 break
         return held
 
@@ -85,13 +87,25 @@ class Dialogue:
         """Ends its input; what it does about that is its own affair."""
         self._talk.say(b"", is_last=True)
         self._talk.send()
-        self._keep(self._talk.moment(time.monotonic() + ENDED_SECONDS))
+        with suppress(OutputTooLong):
+            self._keep(self._talk.moment(time.monotonic() + ENDED_SECONDS))
         self._talk.close()
 
     def _keep(self, heard: Sequence[tuple[Voice, bytes]]) -> None:
         assert self._held is not None
-        for voice, data in heard:
-            self._held.exchange.take(voice, data)
+        with self._bounded():
+            for voice, data in heard:
+                self._held.exchange.take(voice, data)
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        try:
+            yield
+        except TooLong:
+            self._talk.close()
+            raise OutputTooLong(
+                f"{self.name}: the command that is spoken with printed more than anybody reads", self.name
+            ) from None
 
     def _take(self, voice: str, line: str) -> None:
         (self._lines if voice == "output" else self._complaints).append(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from remote.facts import Unreachable
+from remote.visible import visible
 
 if TYPE_CHECKING:
     from remote.command import Command
@@ -148,9 +149,10 @@ def brief(text: str, limit: int = 120) -> str:
     """The first line of a command as shown, cut to what fits into a sentence."""
     lines = text.strip().splitlines() or [""]
     is_cut = len(lines) > 1 or len(lines[0]) > limit
-    return f"`{lines[0][:limit].rstrip()}{' …' if is_cut else ''}`"
+    return f"`{visible(lines[0][:limit].rstrip())}{' …' if is_cut else ''}`"
 
 
 def last_line(text: str, limit: int = 400) -> str:
+    """What a host said last, as it may stand in a message."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:limit] if lines else ""
+    return visible(lines[-1][:limit]) if lines else ""

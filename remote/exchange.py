@@ -76,9 +76,9 @@ class Exchange:
     def __init__(self, token: str, on_output: OnOutput | None, limit_bytes: int) -> None:
         word = re.escape(token.encode())
         self.output = Voiced(re.compile(b"\n" + word + b"\n"), limit_bytes)
-        self.error = Voiced(re.compile(b"\n" + word + rb" begin (\d+) (\d+)\n"), limit_bytes)
-        self._outer = re.compile(b"\n" + word + rb" outer (\d+) (\d+)\n")
-        self._stopped = re.compile(b"\n" + word + rb" stop (\w+) ?(\d*)\n")
+        self.error = Voiced(re.compile(b"\n" + word + rb" begin (\d{1,10}) (\d{1,10})\n"), limit_bytes)
+        self._outer = re.compile(b"\n" + word + rb" outer (\d{1,10}) (\d{1,10})\n")
+        self._stopped = re.compile(b"\n" + word + rb" stop (\w{1,20}) ?(\d{0,18})\n")
         self._prompt = word + rb"\?"
         self._lines = {voice: Lines(voice, on_output) for voice in ("output", "error")} if on_output else {}
         self._early = b""

@@ -51,6 +51,9 @@ __all__ = [
 
 END_GRACE_SECONDS = 3.0
 SESSIONS_LIMIT = 4
+FACTS_LIMIT = 4 << 20
+"""A look at a host with hundreds of tablespaces, libraries and files has some hundred kB."""
+ODD_MEND = "See who else works on that host, and whether it is still the one that it was"
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,11 @@ class Host:
             command = command.as_user(self._looker(request.owner or "postgres"))
             sent_at = time.time()
             result = self.run(command)
-        except (CommandFailed, OutputTooLong):
+            if len(result.stdout) > FACTS_LIMIT:
+                raise OutputTooLong(
+                    f"{self.name}: the answer to a look is longer than {FACTS_LIMIT >> 20} MiB", self.name, ODD_MEND
+                )
+        except CommandFailed:
             raise
         except HostError as error:
             return unreachable(error)
@@ -208,15 +215,26 @@ class Host:
         self._detached(jobs.start(name, detached.command))
 
     def detached_state(self, name: str, user: str) -> DetachedState:
-        return jobs.parse_state(self._detached(jobs.state(name, user)).stdout)[0]
+        return self._told(jobs.state(name, user))[0]
 
     def follow(self, name: str, user: str, offset: int = 0, wait_seconds: float = 1.0) -> tuple[bytes, DetachedState]:
         """Log bytes from `offset` (at most `jobs.CHUNK_BYTES`) and the state; waits on the host while there is nothing new.
 
         The log is whole once the state is no longer "running" and the offset has reached `log_bytes`.
         """
-        state, log = jobs.parse_state(self._detached(jobs.follow(name, user, offset, wait_seconds)).stdout)
+        state, log = self._told(jobs.follow(name, user, offset, wait_seconds))
+        if state.status != "running" and state.log_bytes > offset and not log:
+            raise self._oddly("it names a log that it does not have")
         return log, state
+
+    def _told(self, command: Command) -> tuple[DetachedState, bytes]:
+        try:
+            return jobs.parse_state(self._detached(command).stdout)
+        except jobs.NotTold:
+            raise self._oddly("it does not say how far its command is") from None
+
+    def _oddly(self, how: str) -> HostError:
+        return HostError(f"{self.name} answers as none of pgpanel's scripts does: {how}", self.name, ODD_MEND)
 
     def end_detached(self, name: str, user: str, grace_seconds: float = 10) -> bool:
         """TERM, then KILL everything that it started. True = proven that none of it is left."""

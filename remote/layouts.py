@@ -7,12 +7,14 @@ a shell.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
 from remote.facts import Facts, Postgres
+from remote.visible import visible
 
 OWNER = "postgres"
 
@@ -159,6 +161,36 @@ def command_line(words_of_it: Iterable[str]) -> str:
 def words(command: str, mode: str = "fast") -> tuple[str, ...]:
     """A service command's words, with the stop mode put in. ValueError for an unbalanced quote."""
     return tuple(word.replace("{mode}", mode) for word in shlex.split(command))
+
+
+_ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}\$?")
+_UNIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:\\-]{0,200}")
+LONGEST = 500
+
+
+def why_not(name: str, value: str) -> str:  # noqa: PLR0911 (a table)
+    """What forbids this value of an override, whoever named it, a person or the host itself; "" where nothing does.
+
+    These values become paths, accounts and words of commands, also on the other hosts of the cluster and in files that they read
+    line by line.
+    """
+    if len(value) > LONGEST or visible(value) != value:
+        return f"it is longer than {LONGEST} characters, or holds a line break or another control character"
+    if name == "owner":
+        if value == "root":
+            return "PostgreSQL does not run as root"
+        return "" if _ACCOUNT.fullmatch(value) else "it is not the name of an account"
+    if name == "service":
+        return "" if _UNIT.fullmatch(value) else "it is not the name of a service"
+    if name.endswith("_command"):
+        try:
+            found = words(value)
+        except ValueError as error:
+            return f"it cannot be taken apart into words: {error}"
+        return "" if found and not found[0].startswith("-") else "it begins with no program"
+    if not value.startswith("/") or ".." in value.split("/"):
+        return "it is not an absolute path"
+    return "it is the root of all directories" if not value.strip("/") else ""
 
 
 def control_user(layout: str, program: str) -> str:

@@ -23,8 +23,14 @@ def parse(text: str) -> int:
 
 
 def parse_or_zero(text: str) -> int:
-    """0 where a server gave nothing (null) or something else."""
-    return parse(text) if _LSN.fullmatch(text.strip()) else 0
+    """0 where a server gave nothing (null) or something else, such as a position behind the 8 EiB that a column holds."""
+    found = parse(text) if _LSN.fullmatch(text.strip()) else 0
+    return found if found < 1 << 63 else 0
+
+
+def timeline_or_zero(number: int) -> int:
+    """0 for one that no database's column holds: a host may say anything."""
+    return number if 0 < number < 1 << 31 else 0
 
 
 def shown(lsn: int) -> str:

@@ -7,22 +7,28 @@ import binascii
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from remote import config, lsn, versions
 from remote import parse_clusters as clusters
 from remote.facts import Account, Facts, Identified, Installation, Mount, PathFact, Reach
 from remote.parse_clusters import parse_controldata
 from remote.rows import Row, Warnings, number
+from remote.visible import brief_line, storable, visible
 
 __all__ = ["parse", "parse_controldata"]
 
 _LAST_SYSTEM_UID = 999
+MOST_ROWS = 20_000
+"""A look at a host with hundreds of tablespaces and extensions has some thousand."""
+MOST_FIELD = 1 << 20
+MOST_MOUNTS, MOST_MOUNT_LINE = 500, 1000
 _RHEL_FAMILY = frozenset({"rhel", "centos", "rocky", "almalinux", "ol", "fedora", "amzn"})
 
 
 def parse(output: str, round_trip: tuple[float, float] | None) -> Facts:
     """The facts in one answer. round_trip: panel epoch seconds when it was sent and received, for the clock's skew."""
-    lines = list(_lines(output))
+    lines = list(islice(_lines(output), MOST_ROWS))
     kinds = {key for key, _ in lines}
     warnings = Warnings()
     if "begin" not in kinds:
@@ -30,7 +36,7 @@ def parse(output: str, round_trip: tuple[float, float] | None) -> Facts:
     elif "end" not in kinds:
         warnings.add("The host's answer is incomplete: what is missing here may exist.")
     host = _Host(lines)
-    found = tuple(clusters.cluster(rows, warnings) for rows in clusters.split(lines))
+    found = tuple(clusters.cluster(rows, warnings) for rows in clusters.split(lines) if clusters.is_named_well(rows, warnings))
     facts = host.facts()
     return replace(
         facts,
@@ -44,14 +50,14 @@ def _lines(output: str) -> Iterator[tuple[str, Row]]:
     """`key TAB :text TAB +base64` → (key, fields). Lines of another form (a login banner) are passed over."""
     for line in output.split("\n"):
         key, *words = line.split("\t")
-        if words and re.fullmatch(r"[a-z_]+", key) and all(word[:1] in ":+" for word in words):
-            yield key, tuple(_decoded(word) for word in words)
+        if words and re.fullmatch(r"[a-z_]{1,40}", key) and all(word[:1] in ":+" for word in words):
+            yield key, tuple(storable(_decoded(word)) for word in words)
 
 
 def _decoded(word: str) -> str:
     if word[:1] == ":" or not word:
-        return word[1:]
-    body = word[1:]
+        return word[1 : MOST_FIELD + 1]
+    body = word[1 : MOST_FIELD + 1]
     try:
         raw = bytes.fromhex(body[2:]) if body.startswith("0x") else base64.b64decode(body[: len(body) // 4 * 4])
     except (ValueError, binascii.Error):
@@ -66,7 +72,7 @@ def _skew(epoch_seconds: float, round_trip: tuple[float, float] | None) -> float
 
 def _epoch(text: str) -> float | None:
     """`date +%s.%N`; a date that knows no nanoseconds leaves `.%N` or nothing behind the seconds."""
-    found = re.match(r"\d+(\.\d+)?", text)
+    found = re.match(r"\d{1,12}(\.\d{1,9})?(?!\d)", text, re.ASCII)
     return float(found[0]) if found else None
 
 
@@ -133,7 +139,7 @@ class _Host:
         return os_id not in _RHEL_FAMILY
 
     def _icu(self) -> str:
-        found = re.findall(r"libicui18n\.so\.(\d+)", self.first("icu"))
+        found = re.findall(r"libicui18n\.so\.(\d{1,4})\b", self.first("icu"), re.ASCII)
         return max(found, key=int) if found else ""
 
     def _accounts(self) -> dict[str, Account]:
@@ -166,7 +172,8 @@ def _path(row: Row, text: str | None, digest: str) -> PathFact:
     kinds = {"directory": "directory", "symbolic link": "link"}
     kind = "file" if "regular" in what else kinds.get(what, "other")
     return PathFact(
-        kind=kind, owner=owner, group=group, mode=mode.zfill(4) if mode else "", size_bytes=number(size), entries=number(entries),
+        kind=kind, owner=owner, group=group, mode=mode.zfill(4) if re.fullmatch("[0-7]{1,5}", mode) else "",
+        size_bytes=number(size), entries=number(entries),
         text=text, digest=digest, target=target,
     )  # fmt: skip
 
@@ -177,7 +184,7 @@ def _reach(row: Row) -> Reach:
     if row[2] in ("124", "143"):
         return Reach(is_open=False, error="no answer within 2 s")
     words = row[3].strip().splitlines()
-    return Reach(is_open=False, error=words[-1].rpartition(": ")[2] if words else "not reached")
+    return Reach(is_open=False, error=brief_line(words[-1].rpartition(": ")[2], 300) if words else "not reached")
 
 
 # libpq's own words for "nobody spoke"; any other failure is something that a server said
@@ -190,35 +197,37 @@ _NOBODY = (
 def _identified(row: Row) -> Identified:
     """`psql -c IDENTIFY_SYSTEM`: system identifier, timeline, position, database."""
     said = row[3].strip()
-    found = re.search(r"^(\d{15,20})\|(\d+)\|([0-9A-F]+/[0-9A-F]+)", said, re.MULTILINE)
+    found = re.search(r"^(\d{15,20})\|(\d{1,10})\|([0-9A-F]{1,8}/[0-9A-F]{1,8})", said, re.MULTILINE | re.ASCII)
     if row[2] == "0" and found:
-        return Identified(True, found[1], int(found[2]), lsn.parse(found[3]))
+        return Identified(True, found[1], int(found[2]), lsn.parse_or_zero(found[3]))
     if row[2] == "124":
         return Identified(answers=False, error="no answer within 4 s")
     if row[2] in ("126", "127") or not said:
-        return Identified(answers=None, error=said or "it could not be asked")
+        return Identified(answers=None, error=brief_line(said, 300) or "it could not be asked")
     is_nobody = any(words in said.lower() for words in _NOBODY)
-    return Identified(answers=not is_nobody, error=" ".join(said.split())[-300:])
+    return Identified(answers=not is_nobody, error=visible(" ".join(said.split())[-300:]))
 
 
 def _mounts(text: str) -> tuple[Mount, ...]:
     """`df -P -k -T`; without the type where df has no -T."""
     found = []
-    for line in text.splitlines()[1:]:
-        match = re.fullmatch(r"(\S.*?)(?:\s+([a-z][\w.]*))?\s+(\d+)\s+(\d+)\s+(-?\d+)\s+\S+\s+(/.*)", line)
+    # the search takes the square of a line's length, at worst
+    for line in [line for line in text.splitlines()[1:MOST_MOUNTS] if len(line) <= MOST_MOUNT_LINE]:
+        match = re.fullmatch(r"(\S.*?)(?:\s+([a-z][\w.]*))?\s+(\d+)\s+(\d+)\s+(-?\d+)\s+\S+\s+(/.*)", line, re.ASCII)
         if match:
-            free = max(0, int(match[5]))
-            found.append(Mount(match[6], match[1], match[2] or "", int(match[3]) * 1024, free * 1024))
+            size, free = number(match[3]), max(0, number(match[5]))
+            found.append(Mount(match[6], match[1], match[2] or "", size * 1024, free * 1024))
     return tuple(found)
 
 
 def _installation(row: Row) -> Installation:
     directory, said, library, tools, libraries, packages = (*row, "", "", "", "", "", "")[:6]
-    found = re.search(r"\d+(?:\.\d+)*\S*", said)
+    found = re.search(r"\d{1,6}(?:\.\d{1,6}){0,3}\S{0,40}", said, re.ASCII)
     version = found[0] if found else ""
+    brought = _packages(packages)
     return Installation(
         directory, versions.major_of(version) if version else "", version, library, tuple(tools.split()),
-        {name: _packages(packages).get(name, "") for name in libraries.split()},
+        {name: brought.get(name, "") for name in libraries.split()},
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from remote import config, lsn
+from remote import config, layouts, lsn, versions
 from remote.facts import (
     Archiver,
     Control,
@@ -20,8 +20,10 @@ from remote.facts import (
     WalReceiver,
     WalSender,
 )
-from remote.rows import Row, Warnings, decimal, number
+from remote.rows import Row, Warnings, decimal, number, system_identifier
+from remote.visible import brief_line
 
+MOST_HOST = 200
 RECORD, FIELD, LIST = "\x1e", "\x1f", "\x1d"
 Value = TypeVar("Value")
 _IN_RECOVERY = frozenset({"in archive recovery", "shut down in recovery"})
@@ -47,12 +49,23 @@ def split(lines: Sequence[tuple[str, Row]]) -> Iterator[Mapping[str, list[Row]]]
         yield current
 
 
+def is_named_well(rows: Mapping[str, list[Row]], warnings: Warnings) -> bool:
+    """Whether its directory is one that a node can have: the name goes into commands, and into files of other hosts."""
+    directory = rows.get("cluster", rows.get("denied", [("",)]))[0][0]
+    if why := layouts.why_not("data_directory", directory):
+        warnings.add(f"A database cluster is left out, its directory {brief_line(directory, 60)!r}: {why}.")
+    return not why
+
+
 def cluster(rows: Mapping[str, list[Row]], warnings: Warnings) -> Postgres:
     if "denied" in rows:
         directory = rows["denied"][0][0]
         warnings.add(f"{directory} cannot be read by this login: let it become root or the owner of the directory.")
         return Postgres(data_directory=directory, owner="", major="", is_denied=True)
-    directory, major, owner, debian = (*rows["cluster"][0], "", "", "")[:4]
+    directory, said, owner, debian = (*rows["cluster"][0], "", "", "")[:4]
+    major = said if versions.is_major(said) else ""
+    if not major:
+        warnings.add(f"{directory}: {said[:20]!r} is no version of PostgreSQL.")
     known = _with_files(Postgres(data_directory=directory, major=major, owner=owner, debian_cluster=debian), rows)
     sql = _sql_rows("".join(row[0] for row in rows.get("sql", ())))
     for row in rows.get("unseen_database", ()):
@@ -83,7 +96,7 @@ def _with_files(known: Postgres, rows: Mapping[str, list[Row]]) -> Postgres:
         postmaster_pid=number(_one(rows, "postmaster")),
         started_at=number(pid_lines[2]) if "postmaster" in rows else 0,
         stray_pids=tuple(number(row[0]) for row in rows.get("stray", ())),
-        port=number(_one(rows, "socket")) or number(pid_lines[3]) or number(on_disk.get("port", ""), 5432),
+        port=_port(_one(rows, "socket"), pid_lines[3], on_disk.get("port", ""), "5432"),
         socket_directory=_one(rows, "socket", 1) or pid_lines[4].strip(),
         config_file=_one(rows, "config_file"),
         config_text=config_text,
@@ -115,7 +128,8 @@ def _with_files(known: Postgres, rows: Mapping[str, list[Row]]) -> Postgres:
 def parse_controldata(text: str) -> Control | None:
     """pg_controldata under LC_ALL=C, any version from 9.0; None when it holds no system identifier."""
     said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
-    if not said.get("Database system identifier"):
+    identifier = system_identifier(said.get("Database system identifier", ""))
+    if not identifier:
         return None
 
     def setting(name: str, *older: str) -> str:
@@ -127,15 +141,15 @@ def parse_controldata(text: str) -> Control | None:
         return ""
 
     return Control(
-        system_identifier=said["Database system identifier"],
+        system_identifier=identifier,
         state=said.get("Database cluster state", ""),
-        timeline=number(said.get("Latest checkpoint's TimeLineID", "")),
+        timeline=lsn.timeline_or_zero(number(said.get("Latest checkpoint's TimeLineID", ""))),
         checkpoint_lsn=lsn.parse_or_zero(said.get("Latest checkpoint location", "")),
         redo_lsn=lsn.parse_or_zero(said.get("Latest checkpoint's REDO location", "")),
         redo_wal_file=said.get("Latest checkpoint's REDO WAL file", ""),
         minimum_recovery_lsn=lsn.parse_or_zero(said.get("Minimum recovery ending location", "")),
-        minimum_recovery_timeline=number(said.get("Min recovery ending loc's timeline", "")),
-        wal_segment_bytes=number(said.get("Bytes per WAL segment", ""), lsn.DEFAULT_SEGMENT_BYTES),
+        minimum_recovery_timeline=lsn.timeline_or_zero(number(said.get("Min recovery ending loc's timeline", ""))),
+        wal_segment_bytes=_segment_bytes(said.get("Bytes per WAL segment", "")),
         has_checksums=number(said.get("Data page checksum version", "")) > 0,
         wal_log_hints=setting("wal_log_hints") == "on",
         wal_level=setting("wal_level"),
@@ -147,6 +161,17 @@ def parse_controldata(text: str) -> Control | None:
         control_version=number(said.get("pg_control version number", "")),
         catalog_version=number(said.get("Catalog version number", "")),
     )
+
+
+def _port(*texts: str) -> int:
+    """The first that is one."""
+    return next((port for text in texts if 0 < (port := number(text)) < 1 << 16), 0)
+
+
+def _segment_bytes(text: str) -> int:
+    """A power of two from 1 MB to 1 GB (initdb --wal-segsize); the default where a host says anything else."""
+    size = number(text)
+    return size if 1 << 20 <= size <= 1 << 30 and size & (size - 1) == 0 else lsn.DEFAULT_SEGMENT_BYTES
 
 
 # --- what the server itself says -----------------------------------------------------------------------------------
@@ -196,7 +221,7 @@ def _with_sql(known: Postgres, rows: SqlRows, warnings: Warnings) -> Postgres:
         tablespaces=_tablespaces(known.tablespaces, rows.get("tablespace", [])),
         libraries=_libraries(rows, settings),
         extensions={row[0]: row[1] for row in map(_padded, rows.get("extension", ()))},
-        databases=tuple(row[0] for row in rows.get("database", ())),
+        databases=tuple(row[0] for row in map(_padded, rows.get("database", ())) if row[0]),
         collations=_collations(rows),
     )
 
@@ -259,7 +284,8 @@ def _role(row: Row) -> DatabaseRole:
 
 def _receiver(row: Row) -> WalReceiver:
     return WalReceiver(
-        status=row[0], sender_host=row[1], sender_port=number(row[2]), slot_name=row[3], received_timeline=number(row[4]),
+        status=row[0], sender_host=row[1][:MOST_HOST], sender_port=_port(row[2]), slot_name=row[3],
+        received_timeline=lsn.timeline_or_zero(number(row[4])),
         conninfo=config.without_passwords(row[5]),
     )  # fmt: skip
 
@@ -300,7 +326,8 @@ def _role_and_timeline(known: Postgres, rows: SqlRows) -> dict[str, Role | int]:
         state = _padded(rows["state"][0])
         if state[0] == "f":
             wal_file = lsn.parse_wal_file_name(state[2])
-            return {"role": "primary", "timeline": wal_file.timeline if wal_file else control.timeline if control else 0}
+            writes_on = lsn.timeline_or_zero(wal_file.timeline) if wal_file else 0
+            return {"role": "primary", "timeline": writes_on or (control.timeline if control else 0)}
         return {"role": "standby", "timeline": _standby_timeline(known)}
     if control is None:
         return {}
@@ -320,4 +347,5 @@ def _standby_timeline(known: Postgres) -> int:
     if known.receiver and known.receiver.received_timeline:
         return known.receiver.received_timeline
     control, newest = known.control, lsn.parse_wal_file_name(known.newest_wal)
-    return max(control.minimum_recovery_timeline, control.timeline, newest.timeline if newest else 0) if control else 0
+    written = lsn.timeline_or_zero(newest.timeline) if newest else 0
+    return max(control.minimum_recovery_timeline, control.timeline, written) if control else 0

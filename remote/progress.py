@@ -34,7 +34,7 @@ def lines_of(text: str) -> tuple[list[str], str]:
 
 # 9.1:  "  1030/19340 kB (5%) 0/1 tablespaces (base/1/2608)"     9.2–18:  " 23520/23520 kB (100%), 1/1 tablespace"
 # 13+ with --no-estimate-size:  "  23520 kB, 0/1 tablespace (/srv/data/base/5/2608)"; kB as of 1024
-BASE_BACKUP = re.compile(r"\s*(\d+)(?:/(\d+))? kB(?: \(\d+%\))?,? \d+/\d+ tablespaces?(?: \((.*?)\s*\))?\s*$")
+BASE_BACKUP = re.compile(r"\s*(\d{1,16})(?:/(\d{1,16}))? kB(?: \(\d{1,9}%\))?,? \d+/\d+ tablespaces?(?: \((.*)\))?\s*$")
 
 
 def read_pg_basebackup(line: str) -> Progress | None:
@@ -43,11 +43,11 @@ def read_pg_basebackup(line: str) -> Progress | None:
     if not found:
         return None
     done, total = int(found[1]) * 1024, int(found[2] or 0) * 1024
-    return Progress(done, max(total, done) if total else 0, found[3] or "")
+    return Progress(done, max(total, done) if total else 0, (found[3] or "").rstrip())
 
 
 # "    1,234,567  45%   12.34MB/s    0:00:12 (xfr#5, to-chk=10/20)"; with -h "1.23G"; without commas in other locales
-RSYNC = re.compile(r"\s*([\d,.]+)([KMGTP]?)\s+(\d+)%\s+[\d.,]+[kKMGTP]?B/s\s+[\d:?]+(?:\s+\(.*\))?\s*$")
+RSYNC = re.compile(r"\s*(\d[\d,.]{0,25})([KMGTP]?)\s+(\d{1,3})%\s+[\d.,]+[kKMGTP]?B/s\s+[\d:?]+(?:\s+\(.*\))?\s*$", re.ASCII)
 UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4, "P": 1000**5}
 
 
@@ -56,11 +56,13 @@ def read_rsync(line: str) -> Progress | None:
     found = RSYNC.match(line)
     if not found:
         return None
-    number, unit = found[1], found[2]
-    return Progress(round(float(number.replace(",", "")) * UNITS[unit]) if unit else int(re.sub(r"\D", "", number)))
+    number, unit = found[1].replace(",", ""), found[2]
+    if not unit:
+        return Progress(int(number.replace(".", "")[:19]))
+    return Progress(round(float(number) * UNITS[unit])) if number.count(".") < 2 else None
 
 
-BYTES = re.compile(r"(\d+) of (\d+) bytes(?:[,:] (.*))?\s*$")
+BYTES = re.compile(r"(\d{1,19}) of (\d{1,19}) bytes(?:[,:] (.*))?\s*$")
 
 
 def read_bytes(line: str) -> Progress | None:
@@ -69,7 +71,7 @@ def read_bytes(line: str) -> Progress | None:
     return Progress(int(found[1]), int(found[2]), found[3] or "") if found else None
 
 
-REWIND = re.compile(r"\s*(\d+)/(\d+) kB \(\d+%\) copied\s*$")
+REWIND = re.compile(r"\s*(\d{1,16})/(\d{1,16}) kB \(\d{1,9}%\) copied\s*$")
 
 
 def read_pg_rewind(line: str) -> Progress | None:

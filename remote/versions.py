@@ -353,9 +353,14 @@ def _key(major: str) -> tuple[int, int]:
 
 
 @cache
+def is_major(text: str) -> bool:
+    """Is it written as majors are? It becomes part of paths and commands, and a host may say anything."""
+    return re.fullmatch(r"\d\.\d|\d{2,3}", text, re.ASCII) is not None
+
+
 def of(major: str) -> Version:
     """The version of a major such as "15" or "9.6". A newer one is taken for the newest; an older one is refused."""
-    if not re.fullmatch(r"\d\.\d|\d{2,3}", major):
+    if not is_major(major):
         raise UnknownVersion(f"{major!r} is not a major version of PostgreSQL such as 15 or 9.6")
     if _key(major) < _key(MAJORS[-1]):
         raise UnknownVersion(f"PostgreSQL {major} has no streaming replication: pgpanel works with {MAJORS[-1]} and later")

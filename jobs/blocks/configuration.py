@@ -103,7 +103,7 @@ def relocated(text: str, primary: NodeSpec, spec: NodeSpec) -> str:
     written = {name: f"{name} = {config.quoted(path)}\n" for name, path in own.items()} if is_apart else {}
     lines = []
     for line in text.splitlines(keepends=True):
-        found = re.match(r"\s*(\w+)\s*=?\s*'", line)
+        found = re.match(r"\s*(\w+)\s*(?:=\s*)?'", line)
         name = found[1].lower() if found else ""
         if name in own:
             lines.append(written.pop(name, f"#{line}"))

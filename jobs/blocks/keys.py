@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from jobs.blocks.params import SetupParams
@@ -84,10 +85,12 @@ def own_files(scene: Scene, params: SetupParams, spec: NodeSpec) -> tuple[WriteF
 def _settings_text(scene: Scene, params: SetupParams) -> str:
     # the system identifier stands in a segment's first page, behind the page header that 9.3 widened
     offset = 24 if scene.version.has_linear_wal else 16
-    return (
-        f"system_identifier={scene.system_identifier}\nsegment_bytes={scene.segment_bytes}\nidentifier_offset={offset}\n"
-        f"hold_kb={params.archive_hold_megabytes * 1024}\nretry_seconds={RETRY_SECONDS}\nkeep_days={KEEP_DAYS}\n"
-    )
+    values = {
+        "system_identifier": scene.system_identifier, "segment_bytes": scene.segment_bytes, "identifier_offset": offset,
+        "hold_kb": params.archive_hold_megabytes * 1024, "retry_seconds": RETRY_SECONDS, "keep_days": KEEP_DAYS,
+    }  # fmt: skip
+    # a shell reads this file, and the identifier is what a host said
+    return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in values.items())
 
 
 def _known_as(spec: NodeSpec) -> str:

@@ -12,6 +12,7 @@ from jobs.blocks.scene import Scene, is_new, own_file, postgres_of
 from jobs.recipe import NodeSpec, World
 from remote import config, postgres
 from remote.facts import Facts, Postgres, Setting
+from remote.rows import decimal, number
 
 TIMEOUT = "20s"
 COMFORTABLE = 10
@@ -28,8 +29,7 @@ def value_of(server: Postgres | None, name: str, default: str = "") -> str:
 
 
 def number_of(server: Postgres | None, name: str) -> int:
-    value = value_of(server, name, "0")
-    return int(value) if value.lstrip("-").isdigit() else 0
+    return number(value_of(server, name, "0"))
 
 
 def has_slots(scene: Scene, params: SetupParams) -> bool:
@@ -219,7 +219,7 @@ def _at_least(server: Postgres | None, name: str, needed: int) -> str:
 
 
 def _larger(current: str, wanted: str) -> str:
-    return current if current and float(current) >= float(wanted) else wanted
+    return current if (decimal(current) or 0.0) >= float(wanted) else wanted
 
 
 def _timeout(server: Postgres | None, name: str, wanted: str) -> str:
@@ -263,7 +263,7 @@ def _retention(scene: Scene, params: SetupParams, world: World) -> dict[str, str
 
 def _megabytes(setting: Setting, segment_bytes: int) -> int:
     if not setting.unit:  # wal_keep_segments counts files
-        return int(setting.value) * segment_bytes // 1024**2
+        return number(setting.value) * segment_bytes // 1024**2
     size = config.setting_bytes(setting.value, setting.unit)
     return size if size == -1 else size // 1024**2
 

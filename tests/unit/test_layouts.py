@@ -1,4 +1,5 @@
 import shlex
+from dataclasses import asdict
 
 import pytest
 
@@ -127,3 +128,33 @@ def test_a_custom_cluster_s_overrides_give_back_where_it_stands() -> None:
         "pg",
         "/srv/pg data",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("data_directory", "relative"), ("data_directory", "/srv/../etc"), ("data_directory", "/"), ("data_directory", "/a\nb"),
+        ("data_directory", "/srv/\u202etxt"), ("bin_directory", "/" + "x" * 600), ("log_file", "-f"), ("owner", "root"),
+        ("owner", "-oProxyCommand=id"), ("owner", "a b"), ("owner", "x\ny"), ("service", "--now"), ("service", "a b"),
+        ("start_command", "'"), ("start_command", "-rf /"), ("start_command", " "), ("stop_command", "a\nb"),
+    ],
+)  # fmt: skip
+def test_an_override_that_would_break_out_of_where_it_is_put_is_refused(name: str, value: str) -> None:
+    assert layouts.why_not(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("data_directory", "/srv/it's $(odd) %f"), ("owner", "post-gres"), ("owner", "acct$"), ("service", "postgresql@15-main"),
+        ("service", r"postgresql@15-a\x2db.service"), ("start_command", "/opt/x/ctl 'with space' start"),
+    ],
+)  # fmt: skip
+def test_an_unusual_override_is_not(name: str, value: str) -> None:
+    assert not layouts.why_not(name, value)
+
+
+def test_every_value_of_every_layout_passes_its_own_test() -> None:
+    for layout in layouts.LAYOUTS.values():
+        for name, value in asdict(layout.paths("15")).items():
+            assert not value or not layouts.why_not(name, value), (layout.name, name, value)
