@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs.log import LONGEST_UNENDED, Lines
-from pgpanel.redaction import LONGEST_LINE, Redactor
 from monitor import sql
+from pgpanel.redaction import LONGEST_LINE, Redactor
 from remote import config, detached, lsn, parse, versions
 from remote.exchange import Exchange, TooLong
 from remote.facts import facts_from_json, facts_to_json
