@@ -25,7 +25,9 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 BEHIND_TLS = env.bool("PGPANEL_BEHIND_TLS", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
-SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_AGE = env.int("PGPANEL_SESSION_HOURS", 12) * 3600
+SESSION_IDLE_SECONDS = env.int("PGPANEL_SESSION_IDLE_MINUTES", 120) * 60
+"""A session ends so long after its person was last seen, and `SESSION_COOKIE_AGE` after it began (`accounts/sessions.py`)."""
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if BEHIND_TLS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
 SECURE_REFERRER_POLICY = "same-origin"
@@ -50,11 +52,15 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.humanize",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "csp",
     "django_htmx",
     "template_partials",
@@ -79,6 +85,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "accounts.sessions.SessionLife",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 ROOT_URLCONF = "pgpanel.urls"
@@ -171,7 +178,13 @@ ACCOUNT_RATE_LIMITS = {
     "change_password": "5/m/user",
     "reauthenticate": "10/m/user",
 }
+ACCOUNT_REAUTHENTICATION_TIMEOUT = env.int("PGPANEL_CONFIRM_MINUTES", 15) * 60
+"""Whoever signed in or confirmed longer ago is asked again before something dangerous (`accounts/reauthentication.py`)."""
+APPROVAL_SECONDS = env.int("PGPANEL_APPROVAL_MINUTES", 30) * 60
+"""So long a second person's approval of a plan lets it be started (`jobs/second_person.py`)."""
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "pgpanel"
 EMAIL_CONFIG = env.dj_email_url("EMAIL_URL", "consolemail://")
 vars().update({key: value for key, value in EMAIL_CONFIG.items() if key.startswith("EMAIL_")})
 

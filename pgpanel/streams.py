@@ -22,6 +22,7 @@ from django.contrib.auth import get_user
 from django.db import connections
 from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseBase, HttpResponseForbidden, StreamingHttpResponse
 
+from accounts.sessions import is_over
 from pgpanel.live import CHANNEL, TOPICS, Event
 from pgpanel.rest.login import asked_afresh
 
@@ -31,7 +32,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 KEEP_ALIVE_SECONDS = 15.0
-RIGHTS_SECONDS = 30.0
+RIGHTS_SECONDS = 3.0
+"""How soon a stream ends after its session or its right has."""
 RECONCILE_SECONDS = 3.0
 POLL_SECONDS = 1.0
 """How often the database is asked while Redis is away."""
@@ -256,4 +258,4 @@ def _still_may(request: HttpRequest, topics: list[str]) -> bool:
     store = import_module(settings.SESSION_ENGINE).SessionStore
     request.session = store(request.session.session_key)
     request.user = get_user(request)
-    return request.user.is_authenticated and _may(request, topics)
+    return request.user.is_authenticated and not is_over(request.session) and _may(request, topics)
