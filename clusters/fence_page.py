@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
+from accounts.reauthentication import dangerous, is_secret_missing
 from clusters import tasks
 from clusters.fencing import fence_set, fence_words
 from clusters.rights import may, node_or_404, require
@@ -48,6 +49,8 @@ class FenceForm(forms.Form):
 
     def clean(self) -> None:
         cleaned = super().clean() or {}
+        if is_secret_missing(self.data):
+            raise ValidationError(_("Type the password once more: it was not kept while you confirmed that it is you."))
         if cleaned.get("test_command") and not cleaned.get("command"):
             raise ValidationError(_("A test without the command that it tests."))
 
@@ -57,10 +60,15 @@ class FenceForm(forms.Form):
         return "" if self.cleaned_data["is_forgotten"] else self.cleaned_data["secret"] or None
 
 
+def _may_set(request: HttpRequest, *_where: str, **_named: str) -> bool:
+    return may(request.user, "administrator", None)
+
+
 @require_http_methods(["GET", "POST"])
+@dangerous("fence.set", when=_may_set, secrets=("secret",))
 def fence(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
     found = node_or_404(request.user, name, node_name, "operator")
-    may_set = may(request.user, "administrator", None)
+    may_set = _may_set(request)
     initial = {"command": found.fence_command, "test_command": found.fence_test_command}
     form = FenceForm(request.POST or None, initial=initial)
     if request.method == "POST":

@@ -34,6 +34,9 @@ class Cluster(models.Model):
     system_identifier = models.CharField(max_length=20, blank=True, help_text="of the databases; pinned when first seen")
     epoch = models.PositiveBigIntegerField(default=0, help_text="rises with every claim of a job; hosts refuse a lower one")
     sample_interval_seconds = models.FloatField(default=1.0, validators=[MinValueValidator(0.5), MaxValueValidator(60)])
+    needs_second_person = models.BooleanField(
+        default=False, help_text="a plan that may lose or destroys data starts only after another person has approved it"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

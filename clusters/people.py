@@ -10,12 +10,14 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import services as accounts
 from accounts.models import User
+from accounts.reauthentication import dangerous
 from clusters.forms import GrantForm, PersonForm
 from clusters.models import Grant
 from clusters.rights import require
 
 
 @require_http_methods(["GET", "POST"])
+@dangerous("person.change")
 def people(request: HttpRequest) -> HttpResponse:
     require(request.user, "administrator", None)
     do = request.POST.get("do", "")
@@ -35,6 +37,7 @@ def people(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+@dangerous("person.change")
 def person_active(request: HttpRequest, pk: int) -> HttpResponse:
     """Let somebody in, or not any more; nobody can shut himself out."""
     require(request.user, "administrator", None)
@@ -48,6 +51,7 @@ def person_active(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@dangerous("person.change")
 def grant_remove(request: HttpRequest, pk: int) -> HttpResponse:
     require(request.user, "administrator", None)
     get_object_or_404(Grant, pk=pk).delete()

@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from accounts.reauthentication import dangerous
 from clusters import connections, dangers, services, tasks
 from clusters import credentials as keeping
 from clusters.condition import WORST_FIRST, facts_of, is_bare, is_primary_in_trouble, seen_of, state_of, worst_of
@@ -118,10 +119,16 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
         form.save()
         messages.success(request, _("Saved."))
         return redirect("clusters:detail", cluster.name)
-    return render(request, "clusters/edit.html", {"cluster": Cluster.objects.get(pk=cluster.pk), "form": form})
+    context = {
+        "cluster": Cluster.objects.get(pk=cluster.pk),
+        "form": form,
+        "may_switch_off": may(request.user, "administrator", None),
+    }
+    return render(request, "clusters/edit.html", context)
 
 
 @require_http_methods(["GET", "POST"])
+@dangerous("cluster.remove")
 def remove(request: HttpRequest, name: str) -> HttpResponse:
     """Forget a cluster; says what stays on the hosts and asks for the name."""
     cluster = cluster_or_404(request.user, name, "administrator")
@@ -163,6 +170,7 @@ def credentials(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
+@dangerous("credential.replace", secrets=("key_text", "password"))
 def credential_replace(request: HttpRequest, name: str, pk: int) -> HttpResponse:
     """A new secret in place of the stored one, for all nodes that use it."""
     cluster = cluster_or_404(request.user, name, "administrator")
@@ -298,6 +306,7 @@ def node_edit(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
+@dangerous("node.remove")
 def node_remove(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
     found = node_or_404(request.user, name, node_name, "administrator")
     form = RemoveForm(request.POST or None, expected=found.name)

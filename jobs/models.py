@@ -16,7 +16,8 @@ class Job(models.Model):
     """One operation on one cluster: parameters → plan → confirmation → run.
 
     planning  → planned (the plan can be read) | refused (a check says no; the plan shows why) | errored
-    planned   → queued (a person confirmed the hash) | withdrawn (a newer plan, or a person said no)
+    planned   → queued (a person confirmed the hash; of a grave plan, where the cluster asks for two, another one approved it)
+              | withdrawn (a newer plan, or a person said no)
     queued    → running (a worker claimed it by compare-and-set on `status` and `epoch`) | cancelled
     running   → succeeded | failed (expected: a step did not become done; drift) | errored (our bug)
               → cancelled (asked by `cancel_requested_at`; the remote process is proven ended)
@@ -51,6 +52,11 @@ class Job(models.Model):
     planned_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="planned_jobs")
     started_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="started_jobs")
     started_from = models.CharField(max_length=60, blank=True, help_text="address or command that confirmed it")
+    is_grave = models.BooleanField(default=False, help_text="the plan may lose data or destroys some (`jobs.dangers`)")
+    needs_second_person = models.BooleanField(default=False, help_text="grave, on a cluster that asks for two")
+    approved_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="approved_jobs")
+    approved_at = models.DateTimeField(null=True)
+    approved_hash = models.CharField(max_length=64, blank=True, help_text="of the plan that was approved")
     created_at = models.DateTimeField(auto_now_add=True)
     planned_at = models.DateTimeField(null=True)
     queued_at = models.DateTimeField(null=True)
@@ -94,6 +100,17 @@ class Job(models.Model):
                 fields=["cluster"],
                 condition=models.Q(status__in=["queued", "running"], kind="fence"),
                 name="one_active_fence_per_cluster",
+            ),
+            # whatever door queues it
+            models.CheckConstraint(
+                condition=~models.Q(status__in=["queued", "running"])
+                | models.Q(needs_second_person=False)
+                | (
+                    models.Q(approved_hash=models.F("plan_hash"))
+                    & ~models.Q(approved_hash="")
+                    & ~models.Q(approved_by=models.F("started_by"))
+                ),
+                name="approved_by_a_second_person",
             ),
         ]
 

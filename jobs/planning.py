@@ -12,8 +12,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from clusters import services as clusters
-from clusters.models import Node
+from clusters.models import Cluster, Node
 from jobs.brief import brief_of
+from jobs.dangers import is_grave
 from jobs.edition import edition
 from jobs.kinds import KINDS
 from jobs.models import Job, JobStep
@@ -107,11 +108,15 @@ def forgotten() -> list[int]:
 @transaction.atomic
 def _keep(job: Job, plan: Plan) -> None:
     status = Job.Status.REFUSED if plan.is_refused else Job.Status.PLANNED
+    cluster = Cluster.objects.select_for_update().get(pk=job.cluster_id)  # its setting must not change in between
+    grave = is_grave(job, plan)
     kept = Job.objects.filter(pk=job.pk, status=Job.Status.PLANNING).update(
         status=status,
         plan=plan_to_json(plan) | {"edition": edition()},
         plan_hash=plan.hash,
         title=plan.title[:200],
+        is_grave=grave,
+        needs_second_person=grave and cluster.needs_second_person,
         planned_at=timezone.now(),
     )
     if kept:

@@ -29,6 +29,7 @@ from jobs import services
 from jobs.kinds import KINDS
 from jobs.models import Job
 from jobs.recipe import ParamsError
+from jobs.second_person import approval_of
 from jobs.show import planned_steps, troubles
 from jobs.stored import plan_from_json
 from jobs.views import person, where_from
@@ -269,6 +270,8 @@ def _page(
     made = plan_from_json(job.plan) if job else None
     best = next((one for one in choices if one.candidate.is_best), None)
     may_operate = may(person(request), "operator", cluster)
+    approval = approval_of(job, person(request)) if job else None
+    is_unapproved = approval is not None and not approval.is_given
     here = request.get_full_path() if request.method == "GET" else reverse("operations:promote", args=[cluster.name])
     context = {
         "cluster": cluster, "found": found, "tone": TONES[found.verdict.kind], "observers": observers(found.observations),
@@ -280,7 +283,9 @@ def _page(
         "job": job, "plan": made, "steps": planned_steps(made) if made else [], "troubles": troubles(made) if made else [],
         "busy": _busy(cluster),
         "is_sure": _is_sure(found, choices) and may_operate and job is None,
-        "is_waiting": found.is_asking or bool(job and job.status == Job.Status.PLANNING),
+        "is_waiting": found.is_asking or bool(job and job.status == Job.Status.PLANNING) or is_unapproved,
+        "approval": approval,
+        "link": request.build_absolute_uri(reverse("jobs:plan", args=[job.pk])) if job else "",
         "primary_state": getattr(found.primary, "state", None), "here": here,
     }  # fmt: skip
     context |= _by_hand(best) if best else {}

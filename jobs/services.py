@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 from accounts.models import User
 from clusters.models import Cluster
 from clusters.observing import primary_of
-from jobs import planning, superseding, tasks
+from jobs import planning, second_person, superseding, tasks
 from jobs.ended import tell_end, tell_status
 from jobs.kinds import KINDS
 from jobs.models import Job, JobStep
@@ -38,6 +38,14 @@ class NotPlanned(JobRefused):
 
 class NotResumable(JobRefused):
     pass
+
+
+class NeedsSecondPerson(JobRefused):
+    """The cluster asks for two, and nobody else has approved this plan (in time)."""
+
+
+class NotYoursToApprove(JobRefused):
+    """No operator there, or the one who made the plan."""
 
 
 class ClusterBusy(JobRefused):
@@ -114,7 +122,8 @@ def job_start(job: Job, plan_hash: str, by: User | None, started_from: str, *, s
     now = timezone.now()
     try:
         with transaction.atomic():
-            started = Job.objects.filter(pk=job.pk, status=Status.PLANNED, plan_hash=plan_hash).update(
+            planned = Job.objects.filter(pk=job.pk, status=Status.PLANNED, plan_hash=plan_hash)
+            started = planned.filter(second_person.given(by)).update(
                 status=Status.QUEUED, queued_at=now, enqueued_at=None, started_by=by, started_from=started_from[:60]
             )
     except IntegrityError:
@@ -122,6 +131,8 @@ def job_start(job: Job, plan_hash: str, by: User | None, started_from: str, *, s
             return _superseding(job, by, started_from)
         raise ClusterBusy(_active(job)) from None
     job.refresh_from_db()
+    if not started and job.status == Status.PLANNED and job.plan_hash == plan_hash:
+        raise NeedsSecondPerson(second_person.why_not(job, by))
     if not started and job.status == Status.PLANNED:
         raise PlanMoved(_("This is no longer the plan that you read. Read it again."))
     if not started:
@@ -147,7 +158,8 @@ def job_resume(job: Job, by: User | None, started_from: str = "") -> Job:
     """failed, errored, cancelled, lost → queued: the same plan, from the first step that is not done."""
     try:
         with transaction.atomic():
-            resumed = Job.objects.filter(pk=job.pk, status__in=Job.RESUMABLE).update(
+            stopped = Job.objects.filter(pk=job.pk, status__in=Job.RESUMABLE)
+            resumed = stopped.filter(second_person.given_to_resume(by)).update(
                 status=Status.QUEUED, queued_at=timezone.now(), enqueued_at=None, ended_at=None, outcome="",
                 handovers_in_vain=0, cancel_requested_at=None, cancel_requested_by=None,
                 started_by=by, started_from=started_from[:60] or job.started_from,
@@ -157,6 +169,8 @@ def job_resume(job: Job, by: User | None, started_from: str = "") -> Job:
     except IntegrityError:
         raise ClusterBusy(_active(job)) from None
     job.refresh_from_db()
+    if not resumed and job.is_resumable:
+        raise NeedsSecondPerson(second_person.why_not(job, by))
     if not resumed:
         raise NotResumable(_("Job %(id)s is %(status)s: nothing to resume.") % {"id": job.pk, "status": job.get_status_display()})
     return _queued(job)
@@ -176,6 +190,20 @@ def job_cancel(job: Job, by: User | None) -> Job:
         tell_end(job.pk)
     else:
         tell_status(job.pk, job.status)
+    return job
+
+
+def job_approve(job: Job, plan_hash: str, by: User) -> Job:
+    """`by` is the second person: the plan with this hash may be started by somebody else, for `APPROVAL_SECONDS`."""
+    refusal = second_person.refusal_of(job, by)
+    if refusal:
+        raise NotYoursToApprove(refusal)
+    if not job.needs_second_person:
+        raise NotPlanned(_("Job %(id)s needs no second person.") % {"id": job.pk})
+    if not second_person.approve(job, plan_hash, by):
+        if job.plan_hash != plan_hash:
+            raise PlanMoved(_("This is no longer the plan that you read. Read it again."))
+        raise NotPlanned(_("Job %(id)s is %(status)s: nothing to approve.") % {"id": job.pk, "status": job.get_status_display()})
     return job
 
 

@@ -12,6 +12,7 @@ urlpatterns = [
     path("<int:job_id>/", views.job_detail, name="detail"),
     path("<int:job_id>/plan/", views.job_plan_page, name="plan"),
     path("<int:job_id>/start/", views.job_start, name="start"),
+    path("<int:job_id>/approve/", views.job_approve, name="approve"),
     path("<int:job_id>/withdraw/", views.job_withdraw, name="withdraw"),
     path("<int:job_id>/cancel/", views.job_cancel, name="cancel"),
     path("<int:job_id>/resume/", views.job_resume, name="resume"),

@@ -15,9 +15,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.models import User
+from accounts.reauthentication import dangerous
 from clusters.models import Cluster
 from clusters.services import cluster_or_404, clusters_for, may
 from jobs import services
+from jobs.dangers import dangers_of
 from jobs.endings import EndingWords, ending_of, told
 from jobs.forms import FORMS, disks
 from jobs.incident import incident_of, is_told
@@ -28,6 +30,7 @@ from jobs.models import Job, LogLine
 from jobs.offers import words_of
 from jobs.recipe import ParamsError
 from jobs.runbook import runbook
+from jobs.second_person import approval_of
 from jobs.show import passed, planned_steps, proven_of, step_rows, troubles
 from jobs.stored import plan_from_json
 from remote.errors import OTHER_HOST_KEY
@@ -155,14 +158,16 @@ def _initial(request: HttpRequest, form_class: type[JobForm], cluster: Cluster) 
 @require_GET
 def job_plan_page(request: HttpRequest, job_id: int) -> HttpResponse:
     job = job_or_404(request, job_id)
-    plan = plan_from_json(job.plan)
+    plan, approval = plan_from_json(job.plan), approval_of(job, person(request))
     context = {
-        "job": job, "plan": plan,
+        "job": job, "plan": plan, "approval": approval,
+        "is_waiting": job.status == Job.Status.PLANNING or bool(approval and not approval.is_given),
         "troubles": troubles(plan), "passed": passed(plan),
         "passed_count": sum(check.level == "ok" for check in plan.checks),
         "steps": planned_steps(plan), "is_wizard": job.kind == "setup", "words": words_of(job),
         "other_host_key": OTHER_HOST_KEY,
-        "may_start": may(person(request), "operator", job.cluster), "settings_url": _settings_url(job),
+        "may_start": may(person(request), "operator", job.cluster),
+        "link": request.build_absolute_uri(reverse("jobs:plan", args=[job.pk])), "settings_url": _settings_url(job),
         "busy": Job.objects.filter(cluster=job.cluster, status__in=Job.ACTIVE).exclude(pk=job.pk).first(),
         "restarts": sorted({step.restarts for step in plan.steps if step.restarts}),
         "destroys": sorted({f"{step.node}: {step.destroys}" for step in plan.steps if step.destroys}),
@@ -190,7 +195,14 @@ def _do(request: HttpRequest, job: Job, act: Callable[[], object]) -> HttpRespon
     return redirect("jobs:detail", job.pk)
 
 
+def _is_dangerous(request: HttpRequest, job_id: int) -> bool:
+    """Is there something to confirm? Not for somebody who is refused anyway."""
+    job = Job.objects.select_related("cluster").filter(pk=job_id).first()
+    return job is not None and may(person(request), "operator", job.cluster) and bool(dangers_of(job))
+
+
 @require_POST
+@dangerous("job.start", when=_is_dangerous)
 def job_start(request: HttpRequest, job_id: int) -> HttpResponse:
     job = job_or_404(request, job_id, "operator")
     supersede = "supersede" in request.POST
@@ -199,6 +211,15 @@ def job_start(request: HttpRequest, job_id: int) -> HttpResponse:
 
 
 @require_POST
+@dangerous("job.approve", when=_is_dangerous)
+def job_approve(request: HttpRequest, job_id: int) -> HttpResponse:
+    """By the second person; who started it goes on from the page that they have open."""
+    job = job_or_404(request, job_id, "operator")
+    return _do(request, job, lambda: services.job_approve(job, request.POST.get("hash", ""), person(request)))
+
+
+@require_POST
+@dangerous("job.resume", when=_is_dangerous)
 def job_resume(request: HttpRequest, job_id: int) -> HttpResponse:
     job = job_or_404(request, job_id, "operator")
     return _do(request, job, lambda: services.job_resume(job, person(request), where_from(request)))
@@ -227,7 +248,9 @@ def job_detail(request: HttpRequest, job_id: int) -> HttpResponse:
         return redirect("jobs:plan", job.pk)
     part = request.GET.get("part", "") if request.headers.get("HX-Request") else ""
     context: dict[str, Any] = {
-        "job": job, "steps": step_rows(job), "may_operate": may(person(request), "operator", job.cluster),
+        "job": job, "steps": step_rows(job), "approval": approval_of(job, person(request)),
+        "link": request.build_absolute_uri(reverse("jobs:detail", args=[job.pk])),
+        "may_operate": may(person(request), "operator", job.cluster),
         "is_wizard": job.kind == "setup", "ending": ending_of(job), "told": told(job), "is_told": is_told(job),
         "other_keys": _other_keys(job), "words": words_of(job),
         "is_waiting": job.status == Job.Status.PLANNED and job.supersedes is not None,
