@@ -54,6 +54,7 @@ class Credential(models.Model):
         SSH_PASSWORD = "ssh-password", _("SSH password")
         DATABASE_ROLE = "database-role", _("Database role")
         FENCE = "fence", _("Secret of a fence command")
+        WEBHOOK = "webhook", _("Secret of a webhook")
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     label = models.CharField(max_length=80)

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from clusters import services as clusters
 from clusters.models import Cluster, Node
+from clusters.signals import job_moved, tell
 from jobs.brief import brief_of
 from jobs.dangers import is_grave
 from jobs.edition import edition
@@ -64,7 +65,9 @@ def make_plan(job: Job, open_host: OpenHost | None = None) -> None:
         )
     finally:
         hosts.close()
-    live.publish(f"job:{job.pk}", "status", {"status": Job.objects.values_list("status", flat=True).get(pk=job.pk)})
+    status = Job.objects.values_list("status", flat=True).get(pk=job.pk)
+    live.publish(f"job:{job.pk}", "status", {"status": status})
+    tell(job_moved, Job, job_id=job.pk, status=status)
 
 
 def plan_from(kind: Kind, params: Any, brief: Brief, world: World) -> Plan:

@@ -15,9 +15,7 @@ from kombu.exceptions import OperationalError
 from jobs import claim, engine, planning, superseding, zombies
 from jobs.ended import tell_end
 from jobs.models import Job
-
-AWAY_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0, "socket_connect_timeout": 2}
-"""A person waits for the answer: a broker that is away is said at once, not after retries. The sweep repeats what was not taken."""
+from pgpanel.celery import AWAY_AT_ONCE
 
 EMERGENCY = "emergency"
 URGENT = ("fence", "promote")

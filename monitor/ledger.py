@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from django.db import DatabaseError, close_old_connections, connection
 
+from clusters.signals import tell, topology_changed
 from monitor import books, leases, stream, zombies
 from monitor.watch import ClusterReport, ClusterTarget
 from pgpanel import live
@@ -125,6 +126,7 @@ class Ledger:
             if self._links.get(report.cluster_id) != report.links:
                 self._links[report.cluster_id] = report.links
                 stream.publish_topology(report.cluster_id)
+                tell(topology_changed, ClusterReport, cluster_id=report.cluster_id)
 
     # -- the live stream -------------------------------------------------------------------------------------------------------
 

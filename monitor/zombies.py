@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from clusters.models import Quarantine
-from clusters.signals import quarantined_node_seen
+from clusters.signals import quarantined_node_seen, tell
 from monitor.watch import ClusterReport, NodeReport
 
 logger = logging.getLogger(__name__)
@@ -19,9 +19,7 @@ def watch(reports: Sequence[ClusterReport]) -> None:
         return
     for node_id in Quarantine.objects.filter(node_id__in=seen, lifted_at=None).values_list("node_id", flat=True):
         logger.error("node %s is under quarantine and answers as a primary", node_id)
-        for _receiver, answer in quarantined_node_seen.send_robust(NodeReport, node_id=node_id):
-            if isinstance(answer, Exception):
-                logger.error("who hears of zombies failed", exc_info=answer)
+        tell(quarantined_node_seen, NodeReport, node_id=node_id)
 
 
 def may_write(node: NodeReport) -> bool:

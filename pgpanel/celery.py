@@ -16,8 +16,13 @@ app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "sweep-lost-jobs": {"task": "jobs.tasks.sweep_lost_jobs", "schedule": 2.0, "options": {"expires": 4}},
     "forget-typed-passwords": {"task": "clusters.tasks.forget_typed_passwords", "schedule": 600.0, "options": {"expires": 300}},
+    "sweep-webhooks": {"task": "webhooks.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "forget-old-webhooks": {"task": "webhooks.tasks.forget_old", "schedule": 3600.0, "options": {"expires": 3000}},
     "ensure-collector": {"task": "monitor.tasks.ensure_collector", "schedule": 5.0, "options": {"expires": 5}},
 }
+
+AWAY_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0, "socket_connect_timeout": 2}
+"""`transport_options` where somebody waits: a broker that is away is said at once, not after retries. Sweeps repeat the rest."""
 
 
 @worker_init.connect

@@ -6,6 +6,7 @@ E-numbers count with PGPANEL_PRODUCTION only; on one machine the defaults are me
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from cryptography.fernet import Fernet
@@ -17,7 +18,8 @@ MIN_SECRET_KEY_LENGTH = 50
 
 
 def safe_production(app_configs: Sequence[AppConfig] | None, **_options: Any) -> list[CheckMessage]:  # noqa: ARG001
-    return [*_keys_are_keys(), *(_errors() if settings.PRODUCTION else ()), *(_warnings() if settings.PRODUCTION else ())]
+    in_production = [*_errors(), *_warnings()] if settings.PRODUCTION else []
+    return [*_keys_are_keys(), *_networks_are_networks(), *in_production]
 
 
 def refuse_unsafe_start() -> None:
@@ -68,4 +70,15 @@ def _keys_are_keys() -> Iterator[CheckMessage]:
             yield Error(
                 f"Key {position} of PGPANEL_ENCRYPTION_KEYS is not a Fernet key (32 bytes in url-safe base64).",
                 hint="`python manage.py rotate_encryption --print-key` prints one.", id="pgpanel.E006",
+            )  # fmt: skip
+
+
+def _networks_are_networks() -> Iterator[CheckMessage]:
+    for text in settings.WEBHOOK_NETWORKS:
+        try:
+            ip_network(text)
+        except ValueError as error:
+            yield Error(
+                f"PGPANEL_WEBHOOK_NETWORKS: {error}.",
+                hint="Networks separated by commas: 10.20.0.0/16,fd12::/48.", id="pgpanel.E020",
             )  # fmt: skip

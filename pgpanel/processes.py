@@ -40,7 +40,9 @@ def processes(bind: str, port: int, var: Path, redis_port: int | None) -> list[P
         worker("jobs,emergency", "prefork", 1, copies=2),
         # kept free for a promotion or a fence, whatever the others are busy with
         worker("emergency", "threads", 3),
-        worker("plans,notify", "threads", 4),
+        worker("plans", "threads", 4),
+        # by itself: strangers' servers that hang must not hold up a person who waits for a plan
+        worker("notify", "threads", 4),
         worker("observe", "threads", 4),
         Process("beat", f"{BIN}/python -m celery -A pgpanel beat -l warning -s {var}/beat-schedule --pidfile="),
     ]  # fmt: skip

@@ -70,6 +70,7 @@ INSTALLED_APPS = [
     "clusters",
     "jobs",
     "monitor",
+    "webhooks",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -144,6 +145,7 @@ CELERY_TASK_ROUTES = {
     "clusters.tasks.*": {"queue": "plans"},
     "jobs.tasks.sweep_lost_jobs": {"queue": "observe"},
     "monitor.tasks.*": {"queue": "observe"},
+    "webhooks.tasks.*": {"queue": "notify"},
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
@@ -152,6 +154,12 @@ CELERY_TIMEZONE = "UTC"
 HEARTBEAT_SECONDS = env.float("PGPANEL_HEARTBEAT_SECONDS", 1.0)
 """How often a running job says that it lives; after `LOST_AFTER_SECONDS` without it the sweep hands the job on."""
 LOST_AFTER_SECONDS = env.float("PGPANEL_LOST_AFTER_SECONDS", 6.0)
+
+# -- webhooks ------------------------------------------------------------------------------------------------------------------
+WEBHOOK_NETWORKS: list[str] = env.list("PGPANEL_WEBHOOK_NETWORKS", [])
+"""Networks besides the public ones that webhooks may go to (`webhooks/addresses.py`)."""
+WEBHOOK_PORTS: list[int] = env.list("PGPANEL_WEBHOOK_PORTS", [443, 8443], subcast=int)
+WEBHOOK_PLAIN_HTTP = env.bool("PGPANEL_WEBHOOK_PLAIN_HTTP", False)
 
 # -- people ----------------------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"

@@ -16,4 +16,5 @@ urlpatterns = [
     path("live/", stream, name="live"),
     path("jobs/", include("jobs.urls")),
     path("monitor/", include("monitor.urls")),
+    path("webhooks/", include("webhooks.urls")),
 ]

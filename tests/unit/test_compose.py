@@ -22,7 +22,8 @@ def config(*options: str, **environment: str) -> subprocess.CompletedProcess[str
 def test_the_panel_is_web_workers_beat_redis_and_postgres():
     done = config(**SECRETS)
     assert done.returncode == 0, done.stderr
-    for service in ("web", "worker-jobs", "worker-emergency", "worker-plans", "worker-observe", "beat", "redis", "postgres"):
+    workers = ("worker-jobs", "worker-emergency", "worker-plans", "worker-notify", "worker-observe")
+    for service in ("web", *workers, "beat", "redis", "postgres"):
         assert f"  {service}:\n" in done.stdout
 
 

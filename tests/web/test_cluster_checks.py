@@ -37,6 +37,11 @@ def test_a_safe_production_has_nothing_to_say(production):
     assert production() == []
 
 
+def test_a_network_for_webhooks_that_is_none_is_refused_everywhere(settings):
+    settings.WEBHOOK_NETWORKS = ["10.0.0.0/8", "10.1.2.3/8"]
+    assert [message.id for message in safe_production(None)] == ["pgpanel.E020"]
+
+
 @pytest.mark.parametrize(
     ("changed", "ids"),
     [
