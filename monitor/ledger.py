@@ -19,7 +19,7 @@ from contextlib import suppress
 from django.db import DatabaseError, close_old_connections, connection
 
 from clusters.signals import tell, topology_changed
-from monitor import books, leases, stream, zombies
+from monitor import books, leases, rollups, stream, zombies
 from monitor.watch import ClusterReport, ClusterTarget
 from pgpanel import live
 
@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 
 BOOKS_SECONDS = 1.0
 REPORTS_KEPT = 20_000
-PRUNE_SECONDS = 10.0
+TIDY_SECONDS = 10.0
+TIDY_WITHIN_SECONDS = 1.0
+"""How often what has aged is rolled up and let go, and how long that may take before samples are written again."""
 RENEW_SECONDS = 2.0
 
 
@@ -43,7 +45,7 @@ class Ledger:
         self._links: dict[int, tuple[tuple[str, ...], ...]] = {}
         self._ending = threading.Event()
         self._reported = threading.Event()
-        self._renewed_at = self._pruned_at = 0.0
+        self._renewed_at = self._tidied_at = 0.0
         self._threads = [
             threading.Thread(target=self._keep_books, name="monitor-books", daemon=True),
             threading.Thread(target=self._publish, name="monitor-publish", daemon=True),
@@ -96,13 +98,18 @@ class Ledger:
             if time.monotonic() - self._renewed_at >= RENEW_SECONDS and not self._ending.is_set():
                 self._renew()
             self._write()
-            if time.monotonic() - self._pruned_at >= PRUNE_SECONDS:
-                self._pruned_at = time.monotonic()
-                books.prune()
+            if time.monotonic() - self._tidied_at >= TIDY_SECONDS:
+                self._tidied_at = time.monotonic()
+                self._tidy()
         except DatabaseError as error:
             logger.warning("the panel's database did not take the samples, which wait: %s", error)
         except Exception:
             logger.exception("keeping the samples")
+
+    def _tidy(self) -> None:
+        rollups.roll_up(self._held)
+        while time.monotonic() - self._tidied_at < TIDY_WITHIN_SECONDS and books.prune() + rollups.prune():
+            pass
 
     def _renew(self) -> None:
         """Ours still, with what has changed since; and what has become free."""

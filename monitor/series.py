@@ -1,32 +1,26 @@
-"""Samples as series, for the chart and the sparkline."""
+"""What was seen as series, for the chart and the sparkline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
 from clusters.models import Cluster
-from monitor.models import Sample
+from monitor.rollups import LEVELS, Row, history
 
-MOST_SECONDS = 3600
+MOST_SECONDS = LEVELS[-1].kept_seconds
 MOST_POINTS = 400
-
-Row = tuple[int, float, str, int | None, float | None]
-"""node id, epoch seconds, state, bytes, seconds."""
 
 
 def series_of(cluster: Cluster, seconds: int) -> dict[str, Any]:
     """{"at": [epoch seconds], "nodes": {name: {"bytes": [], "seconds": [], "state": []}}} of the standbys; null = not known."""
     seconds = max(10, min(seconds, MOST_SECONDS))
     names = dict(cluster.nodes.values_list("pk", "name"))
-    since = timezone.now() - timedelta(seconds=seconds)
-    rows = Sample.objects.filter(node_id__in=names, at__gte=since).order_by("at")
-    values = rows.values_list("node_id", "at", "state", "replay_bytes", "replay_seconds")
+    now = timezone.now().timestamp()
     width = max(1, -(-seconds // MOST_POINTS)) if seconds > MOST_POINTS else 0
-    return _columns(((node, at.timestamp(), *rest) for node, at, *rest in values), names, width)  # type: ignore[misc]
+    return _columns(history(cluster.pk, now - seconds, now + 60), names, width)
 
 
 def _columns(rows: Iterable[Row], names: dict[int, str], width_seconds: int) -> dict[str, Any]:
@@ -34,22 +28,21 @@ def _columns(rows: Iterable[Row], names: dict[int, str], width_seconds: int) -> 
     moments: dict[float, dict[int, Row]] = {}
     standbys: set[int] = set()
     for row in rows:
-        node, at, state = row[0], row[1], row[2]
-        if state in ("primary", "unreachable"):
+        if row.state in ("primary", "unreachable"):
             continue
-        standbys.add(node)
-        moment = moments.setdefault(at // width_seconds * width_seconds if width_seconds else round(at, 3), {})
-        known = moment.get(node)
-        moment[node] = row if known is None else _worse(known, row)
+        standbys.add(row.node_id)
+        moment = moments.setdefault(row.at // width_seconds * width_seconds if width_seconds else round(row.at, 3), {})
+        known = moment.get(row.node_id)
+        moment[row.node_id] = row if known is None else _worse(known, row)
     order = sorted(moments)
     shown = {node: name for node, name in names.items() if node in standbys}
     return {
         "at": order,
         "nodes": {
             name: {
-                "bytes": [moments[at][node][3] if node in moments[at] else None for at in order],
-                "seconds": [_rounded(moments[at][node][4]) if node in moments[at] else None for at in order],
-                "state": [moments[at][node][2] if node in moments[at] else None for at in order],
+                "bytes": [moments[at][node].replay_bytes if node in moments[at] else None for at in order],
+                "seconds": [_rounded(moments[at][node].replay_seconds) if node in moments[at] else None for at in order],
+                "state": [moments[at][node].state if node in moments[at] else None for at in order],
             }
             for node, name in shown.items()
         },
@@ -57,7 +50,7 @@ def _columns(rows: Iterable[Row], names: dict[int, str], width_seconds: int) -> 
 
 
 def _worse(one: Row, other: Row) -> Row:
-    return max(one, other, key=lambda row: (row[4] is not None, row[4] or 0.0, row[3] or 0))
+    return max(one, other, key=lambda row: (row.replay_seconds is not None, row.replay_seconds or 0.0, row.replay_bytes or 0))
 
 
 def _rounded(seconds: float | None) -> float | None:

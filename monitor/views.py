@@ -13,7 +13,7 @@ from monitor.series import series_of, spark_of
 from monitor.standing import standing_of
 from monitor.topology import tall, wide
 
-RANGES = {"1m": 60, "1h": 3600}
+RANGES = {"1m": 60, "1h": 3600, "1d": 86_400, "30d": 30 * 86_400, "1y": 365 * 86_400}
 
 
 def _cluster(request: HttpRequest, name: str) -> Cluster:
@@ -55,7 +55,7 @@ def lag_chart(request: HttpRequest, cluster: str) -> HttpResponse:
 
 @require_GET
 def lag_data(request: HttpRequest, cluster: str) -> HttpResponse:
-    """?seconds=60 or ?range=1m|1h."""
+    """?seconds=60 or ?range=1m|1h|1d|30d|1y."""
     found = _cluster(request, cluster)
     asked = request.GET.get("seconds", "")
     seconds = int(asked) if asked.isdecimal() and len(asked) < 8 else RANGES.get(request.GET.get("range", ""), 60)
