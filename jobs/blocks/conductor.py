@@ -136,7 +136,9 @@ class Conductor:
 
     def _not_so(self, old: OldState, new: NewState) -> Ended:
         what = f"{self.gap.old} is “{old.role}”, its fence “{old.fence}”; {self.gap.new} is “{new.role}”"
-        word = "unknown" if self.has_stopped or old.fence != "staged" or old.role != "primary" else ""
+        # a worker that slept and woke may have taken back what it had laid ready: nothing has happened then
+        is_untouched = old.role == "primary" and old.fence in ("staged", "bare") and new.role == "standby"
+        word = "" if is_untouched and not self.has_stopped else "unknown"
         return Ended(
             word, f"The two servers are not as this step needs them: {what}. {new.said}".rstrip(),
             "Look at both servers; when the old primary runs as the primary and the candidate follows it, resume.", self.report,

@@ -212,3 +212,11 @@ def test_what_is_still_missing_after_that_rolls_it_back() -> None:
     with pytest.raises(Ended, match="did not replay the last of the WAL"):
         Conductor(Gap("pg1", "pg2", can_salvage=True), cues).conduct()
     assert "new promote" not in cues.words()
+
+
+def test_a_pair_as_it_was_before_is_an_ordinary_failure_whatever_became_of_the_staged_fence() -> None:
+    """A worker that slept and woke has taken back what it had laid ready: the next one finds primary and standby untouched."""
+    cues = Told(old_state="state primary bare 0/100 4")
+    assert ended(cues) == ""
+    assert cues.words() == ["old state", "new state"]
+    assert ended(Told(old_state="state primary bare 0/100 4", new_state="state silent - 4")) == "unknown"
