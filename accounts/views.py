@@ -7,7 +7,9 @@ from typing import cast
 from allauth.account.adapter import get_adapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
+from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -22,6 +24,13 @@ def person(request: HttpRequest) -> User:
     return cast(User, request.user)  # LoginRequiredMiddleware lets nobody else in
 
 
+@login_not_required
+@require_GET
+def no_reset_by_mail(request: HttpRequest) -> HttpResponse:
+    """Whoever reads the mail or the log would have the account; an administrator's link ends, and stands in the audit trail."""
+    return render(request, "account/password_reset.html")
+
+
 @require_GET
 def you(request: HttpRequest) -> HttpResponse:
     user = person(request)
@@ -32,6 +41,7 @@ def you(request: HttpRequest) -> HttpResponse:
         "has_app": any(one.type == Authenticator.Type.TOTP for one in factors),
         "keys": [one for one in factors if one.type == Authenticator.Type.WEBAUTHN],
         "identities": list(SocialAccount.objects.filter(user=user)),
+        "sign_on_label": settings.OIDC_LABEL if settings.OIDC_ISSUER else "",
         "grants": user.grants.select_related("cluster").order_by("cluster__name"),
     }
     return render(request, "accounts/you.html", context)

@@ -50,6 +50,20 @@ def _errors() -> Iterator[CheckMessage]:
         )  # fmt: skip
     if "*" in settings.ALLOWED_HOSTS:
         yield Error("ALLOWED_HOSTS is “*”.", hint="Name the host names by which people reach the panel.", id="pgpanel.E005")
+    yield from _single_sign_on_errors()
+
+
+def _single_sign_on_errors() -> Iterator[CheckMessage]:
+    if settings.OIDC_ISSUER and not settings.OIDC_ISSUER.startswith("https://"):
+        yield Error(
+            "PGPANEL_OIDC_ISSUER is not https: whoever stands between could sign in as anybody.",
+            hint="Name the issuer by its https address.", id="pgpanel.E010",
+        )  # fmt: skip
+    if settings.OIDC_ISSUER and not (settings.OIDC_APP["client_id"] and settings.OIDC_APP["secret"]):
+        yield Error(
+            "PGPANEL_OIDC_ISSUER is set, but not who this panel is there.",
+            hint="Set PGPANEL_OIDC_CLIENT_ID and PGPANEL_OIDC_CLIENT_SECRET.", id="pgpanel.E011",
+        )  # fmt: skip
 
 
 def _warnings() -> Iterator[CheckMessage]:

@@ -1,5 +1,6 @@
 """All settings, read from the environment once; `.env.example` explains every variable, `checks.py` refuses unsafe ones."""
 
+import re
 from pathlib import Path
 
 from environs import Env
@@ -193,6 +194,28 @@ APPROVAL_SECONDS = env.int("PGPANEL_APPROVAL_MINUTES", 30) * 60
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "pgpanel"
+
+OIDC_ISSUER = env.str("PGPANEL_OIDC_ISSUER", "").rstrip("/")
+OIDC_ID = re.sub(r"[^A-Za-z0-9.]+", "-", OIDC_ISSUER.partition("://")[2])
+"""Names the issuer in the callback's address and in the identities that are kept: those of another issuer are other people."""
+OIDC_LABEL = env.str("PGPANEL_OIDC_LABEL", "single sign-on")
+OIDC_NEW_ACCOUNTS = env.bool("PGPANEL_OIDC_NEW_ACCOUNTS", True)
+OIDC_APP = {
+    "provider_id": OIDC_ID,
+    "name": OIDC_LABEL,
+    "client_id": env.str("PGPANEL_OIDC_CLIENT_ID", ""),
+    "secret": env.str("PGPANEL_OIDC_CLIENT_SECRET", ""),
+    "settings": {"server_url": OIDC_ISSUER},
+}
+SOCIALACCOUNT_ADAPTER = "accounts.single_sign_on.SingleSignOnAdapter"
+SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "SCOPE": env.list("PGPANEL_OIDC_SCOPES", ["openid", "profile", "email"]),
+        "APPS": [OIDC_APP] if OIDC_ISSUER else [],
+    }
+}
 EMAIL_CONFIG = env.dj_email_url("EMAIL_URL", "consolemail://")
 vars().update({key: value for key, value in EMAIL_CONFIG.items() if key.startswith("EMAIL_")})
 

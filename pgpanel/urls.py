@@ -3,11 +3,17 @@
 from django.urls import include, path
 from django.views.generic.base import RedirectView
 
+from accounts.single_sign_on import leave
+from accounts.views import no_reset_by_mail
 from pgpanel import api
 from pgpanel.streams import stream
 
 urlpatterns = [
+    # allauth's pages that another one stands for here: nobody recovers an account by mail
     path("accounts/sessions/", RedirectView.as_view(pattern_name="accounts:you")),
+    path("accounts/email/", RedirectView.as_view(pattern_name="accounts:you")),
+    path("accounts/password/reset/", no_reset_by_mail),
+    path("accounts/oidc/<str:provider_id>/login/", leave),
     path("accounts/", include("allauth.urls")),
     path("account/", include("accounts.urls")),
     path("", include("clusters.urls")),

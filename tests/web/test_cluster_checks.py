@@ -51,6 +51,8 @@ def test_a_network_for_webhooks_that_is_none_is_refused_everywhere(settings):
         ({"DEBUG": True}, ["pgpanel.E003"]),
         ({"engine": "django.db.backends.sqlite3"}, ["pgpanel.E004"]),
         ({"ALLOWED_HOSTS": ["*"]}, ["pgpanel.E005"]),
+        ({"OIDC_ISSUER": "http://login.example.net", "OIDC_APP": {"client_id": "a", "secret": "b"}}, ["pgpanel.E010"]),
+        ({"OIDC_ISSUER": "https://login.example.net"}, ["pgpanel.E011"]),
         ({"ENCRYPTION_KEYS": ["nonsense"]}, ["pgpanel.E006"]),
         ({"BEHIND_TLS": False}, ["pgpanel.W001"]),
         ({"ALLOWED_HOSTS": ["localhost"]}, ["pgpanel.W002"]),
