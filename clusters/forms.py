@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.tokens import networks_read
 from clusters.drafts import cluster_name_free
 from clusters.models import Cluster, Draft, Grant, Node, host_validator, name_validator, user_validator
 from remote.layouts import LAYOUTS, LONGEST, OVERRIDABLE, why_not
@@ -174,11 +175,30 @@ class FoundForm(forms.Form):
         return [self[name] for name in self.fields if name not in ("data_directory", "layout")]
 
 
+class NetworksField(forms.Field):
+    """Networks in CIDR form, separated by commas; a list in Python."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> list[str]:
+        try:
+            return networks_read(value if isinstance(value, list) else str(value or "").split(","))
+        except ValidationError as error:
+            raise ValidationError(error.message_dict["networks"]) from None
+
+
 class ClusterForm(ClusterFormBase):
     class Meta:
         model = Cluster
-        fields = ("name", "description", "sample_interval_seconds")
+        fields = ("name", "description", "sample_interval_seconds", "probe_networks")
         labels = {"sample_interval_seconds": _("Seconds between two looks")}
+
+    probe_networks = NetworksField(
+        label=_("Networks of load balancers"), required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text=_("From these anybody may ask who is primary without a token: 10.20.0.5, 10.30.0.0/24. Empty: nobody."),
+    )  # fmt: skip
 
 
 class NodeForm(NodeFormBase):

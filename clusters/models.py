@@ -37,6 +37,9 @@ class Cluster(models.Model):
     needs_second_person = models.BooleanField(
         default=False, help_text="a plan that may lose or destroys data starts only after another person has approved it"
     )
+    probe_networks: models.JSONField[list[str]] = models.JSONField(
+        default=list, blank=True, help_text="from which one may ask who is primary, without a token"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

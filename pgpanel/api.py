@@ -11,6 +11,7 @@ from ninja.openapi.schema import OpenAPISchema
 
 import clusters.api
 import jobs.api
+import monitor.api_probes
 from pgpanel.rest import problems
 from pgpanel.rest.login import LOGINS
 
@@ -45,7 +46,7 @@ api = PanelAPI(
     docs=Swagger({"persistAuthorization": False, "displayRequestDuration": True, "docExpansion": "none", "validatorUrl": None}),
     servers=[{"url": "/", "description": "This panel"}],
 )  # fmt: skip
-for room in (clusters.api, jobs.api):
+for room in (clusters.api, jobs.api, monitor.api_probes):
     api.add_router("", room.router)
 problems.tell(api, jobs.api.PROBLEMS)
 
