@@ -41,7 +41,10 @@ class Actor:
 
     @property
     def who(self) -> str:
-        return self.user.get_username() if self.user else self.name
+        """A command that says for whom it acts proves nothing: both names."""
+        if self.user is None:
+            return self.name
+        return f"{self.user.get_username()} by {self.name}" if self.door == "command" else self.user.get_username()
 
 
 PANEL = Actor()

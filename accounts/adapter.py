@@ -8,6 +8,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from allauth.core.exceptions import ReauthenticationRequired
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -38,3 +39,12 @@ class ClosedSignupAdapter(DefaultAccountAdapter):
         if is_required and not super().get_reauthentication_methods(request.user) and not is_confirmed(request):
             raise ReauthenticationRequired
         return is_required
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        try:
+            super().pre_authenticate(request, **credentials)
+        except ValidationError:  # more tries than the rate limits allow
+            from accounts.audit_signals import login_slowed  # noqa: PLC0415 — as above
+
+            login_slowed(request, credentials.get("username", ""))
+            raise

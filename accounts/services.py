@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
 
+from accounts.audit import record
 from accounts.models import User
 
 
@@ -13,7 +14,9 @@ def first_administrator(username: str, password: str) -> User | None:
     """The first person, administrator over all; None if there is somebody already."""
     if User.objects.exists():
         return None
-    return User.objects.create_superuser(username=username, password=password)
+    user = User.objects.create_superuser(username=username, password=password)
+    record("person.make", username, detail={"administrator": True})
+    return user
 
 
 @transaction.atomic
@@ -24,4 +27,13 @@ def person_create(username: str, password: str) -> User:
     validate_password(password, user)
     user.set_password(password)
     user.save()
+    record("person.make", username)
     return user
+
+
+@transaction.atomic
+def person_let_in(user: User, *, is_active: bool) -> None:
+    """Somebody who is shut out is out at his next request, and keeps his roles."""
+    user.is_active = is_active
+    user.save(update_fields=["is_active"])
+    record("person.let_in" if is_active else "person.shut_out", user.get_username())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import secrets as randomness
 import string
 from datetime import datetime
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from accounts.audit import record
 from clusters import secrets
 from clusters.models import Cluster, Credential, Node
 from remote.command import Secret
@@ -31,16 +33,30 @@ def secret_of(credential: Credential) -> Secret:
 
 def key_make(label: str, cluster: Cluster | None = None, purpose: str = "login") -> Credential:
     private, public = generate_key(f"pgpanel {label}")
-    return Credential.objects.create(
+    return _made(
         kind=Credential.Kind.SSH_KEY, label=label, cluster=cluster, purpose=purpose,
         sealed=secrets.seal(private.value), public_part=public.strip(),
     )  # fmt: skip
 
 
+@transaction.atomic
+def _made(**fields: Any) -> Credential:
+    credential = Credential.objects.create(**fields)
+    note("credential.make", credential)
+    return credential
+
+
+def note(action: str, credential: Credential) -> None:
+    """Into the audit trail: what it is called and what it is, nothing of the secret."""
+    detail = {"kind": credential.kind, "purpose": credential.purpose, "fingerprint": fingerprint(credential.public_part)}
+    cluster = credential.cluster.name if credential.cluster else ""
+    record(action, credential.label, cluster=cluster, detail={name: value for name, value in detail.items() if value})
+
+
 def key_from_text(text: str, label: str, cluster: Cluster | None = None) -> Credential:
     """A pasted private key, without a passphrase; `KeyUnreadable` says why not."""
     private, public = _private_and_public(text)
-    return Credential.objects.create(
+    return _made(
         kind=Credential.Kind.SSH_KEY,
         label=label,
         cluster=cluster,
@@ -51,12 +67,13 @@ def key_from_text(text: str, label: str, cluster: Cluster | None = None) -> Cred
 
 
 def password_keep(password: str, label: str, username: str, cluster: Cluster | None = None) -> Credential:
-    return Credential.objects.create(
+    return _made(
         kind=Credential.Kind.SSH_PASSWORD, label=label, cluster=cluster, purpose="login",
         username=username, sealed=secrets.seal(password),
     )  # fmt: skip
 
 
+@transaction.atomic
 def secret_replace(credential: Credential, *, key_text: str = "", password: str = "") -> None:
     """Another secret under the same credential: every node that uses it is reached by the new one. `KeyUnreadable` as above."""
     if key_text:
@@ -65,6 +82,7 @@ def secret_replace(credential: Credential, *, key_text: str = "", password: str 
     else:
         credential.kind, credential.sealed, credential.public_part = Credential.Kind.SSH_PASSWORD, secrets.seal(password), ""
     credential.save()
+    note("credential.replace", credential)
 
 
 def role_password(cluster: Cluster, purpose: str, username: str = "") -> tuple[str, Secret]:
@@ -78,12 +96,15 @@ def role_password(cluster: Cluster, purpose: str, username: str = "") -> tuple[s
     return credential.username, Secret(f"{purpose}_password", secret_of(credential).value)
 
 
+@transaction.atomic
 def role_password_keep(cluster: Cluster, purpose: str, username: str, password: str) -> Credential:
     """A role that exists already, with the password that a person typed."""
-    return Credential.objects.update_or_create(
+    credential, is_new = Credential.objects.update_or_create(
         cluster=cluster, kind=Credential.Kind.DATABASE_ROLE, purpose=purpose,
         defaults={"username": username, "label": _("role %(name)s") % {"name": username}, "sealed": secrets.seal(password)},
-    )[0]  # fmt: skip
+    )  # fmt: skip
+    note("credential.make" if is_new else "credential.replace", credential)
+    return credential
 
 
 NEXT = ".next"
@@ -112,6 +133,7 @@ def role_password_promote(cluster: Cluster, purpose: str) -> None:
             current.sealed = following.sealed
             current.save(update_fields=["sealed", "changed_at"])
             following.delete()
+            note("credential.replace", current)
 
 
 def archive_key(node: Node) -> tuple[Secret, str]:

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.audit import record
 from accounts.models import User
 from clusters import condition, credentials, findings, services
 from clusters.findings import Place, Seen
@@ -331,6 +332,8 @@ def draft_finish(draft: Draft, cluster_name: str) -> tuple[Cluster, list[Node]]:
         raise DraftNotReady(in_the_way)
     primary = next((each.postgres for each in seen_of(draft) if each.is_primary), None)
     identifier = primary.system_identifier if primary else ""
+    if draft.cluster:  # its row before the audit trail's: whoever makes a password of it takes them in this order
+        Cluster.objects.select_for_update().get(pk=draft.cluster.pk)
     cluster = draft.cluster or services.cluster_create(cluster_name, system_identifier=identifier)
     places = places_of(draft)
     nodes = [_node_of(draft, cluster, host, places) for host in draft.hosts.all()]
@@ -339,6 +342,8 @@ def draft_finish(draft: Draft, cluster_name: str) -> tuple[Cluster, list[Node]]:
         made_key.label = _("login key of %(cluster)s") % {"cluster": cluster.name}
         made_key.save(update_fields=["label"])
     _draft_done(draft, cluster)
+    if draft.kind == Draft.Kind.IMPORT:
+        record("cluster.import", cluster.name, cluster=cluster.name, detail={"nodes": ", ".join(node.name for node in nodes)})
     return cluster, nodes
 
 

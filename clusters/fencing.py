@@ -15,11 +15,13 @@ import tempfile
 from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.audit import record
 from clusters import secrets
-from clusters.credentials import secret_of
+from clusters.credentials import note, secret_of
 from clusters.models import Credential, Node
 
 FENCE_SECONDS = 60.0
@@ -50,6 +52,7 @@ def fence_shown(node: Node) -> str:
     return f"on the panel's machine: {shlex.join(fence_words(node.fence_command))}"
 
 
+@transaction.atomic
 def fence_set(node: Node, command: str, test_command: str, secret: str | None = None) -> None:
     """secret: None leaves the kept one, "" forgets it."""
     for words in (command, test_command):
@@ -62,13 +65,23 @@ def fence_set(node: Node, command: str, test_command: str, secret: str | None = 
     node.save()
     if before is not None and before != node.fence_secret:
         before.delete()
+    kept = "as it was" if secret is None else "replaced" if secret else "forgotten"
+    programs = {"program": _program(command), "test": _program(test_command)}
+    record("fence.set", node.name, cluster=node.cluster.name, detail={**programs, "secret": kept})
+
+
+def _program(command: str) -> str:
+    """Of a fence command that is recorded: its arguments may hold a password that somebody wrote there."""
+    return next(iter(fence_words(command)), "")
 
 
 def _kept(node: Node, secret: str) -> Credential:
-    return Credential.objects.create(
+    credential = Credential.objects.create(
         kind=Credential.Kind.FENCE, label=_("fence of %(node)s") % {"node": node.name}, cluster=node.cluster,
         purpose=f"fence:{node.name}", sealed=secrets.seal(secret),
     )  # fmt: skip
+    note("credential.make", credential)
+    return credential
 
 
 def fence_test(node: Node) -> Fenced:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 
+from accounts.audit import record
 from clusters.credentials import ROLES
 from clusters.evidence import (
     PANEL,
@@ -85,8 +86,8 @@ def evidence_of(cluster: Cluster) -> ClusterEvidence:
     )  # fmt: skip
 
 
-def evidence_refresh(cluster: Cluster) -> bool:
-    """Have it gathered by a worker; False when that is under way already."""
+def evidence_refresh(cluster: Cluster, *, by_hand: bool = False) -> bool:
+    """Have it gathered by a worker; False when that is under way already. by_hand: somebody asked for it."""
     from clusters.tasks import start_gathering  # noqa: PLC0415 — tasks import this module
 
     kept, _made = Evidence.objects.get_or_create(cluster=cluster)
@@ -94,6 +95,8 @@ def evidence_refresh(cluster: Cluster) -> bool:
     free = Evidence.objects.filter(pk=kept.pk, asked_at=None) | Evidence.objects.filter(pk=kept.pk, asked_at__lt=late)
     if not free.update(asked_at=timezone.now(), error=""):
         return False
+    if by_hand:
+        record("evidence.refresh", cluster.name, cluster=cluster.name)
     start_gathering(cluster)
     return True
 

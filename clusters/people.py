@@ -12,6 +12,7 @@ from accounts import services as accounts
 from accounts.models import User
 from accounts.reauthentication import dangerous
 from clusters.forms import GrantForm, PersonForm
+from clusters.granting import grant_give, grant_take
 from clusters.models import Grant
 from clusters.rights import require
 
@@ -29,7 +30,7 @@ def people(request: HttpRequest) -> HttpResponse:
         return redirect("clusters:people")
     if do == "grant" and grant_form.is_valid():
         given = grant_form.cleaned_data
-        Grant.objects.update_or_create(user=given["user"], cluster=given["cluster"], defaults={"role": given["role"]})
+        grant_give(given["user"], given["cluster"], given["role"])
         messages.success(request, _("Given."))
         return redirect("clusters:people")
     users = User.objects.prefetch_related("grants__cluster").order_by("username")
@@ -45,8 +46,7 @@ def person_active(request: HttpRequest, pk: int) -> HttpResponse:
     if user.pk == request.user.pk:
         messages.error(request, _("You cannot shut yourself out."))
     else:
-        user.is_active = not user.is_active
-        user.save(update_fields=["is_active"])
+        accounts.person_let_in(user, is_active=not user.is_active)
     return redirect("clusters:people")
 
 
@@ -54,6 +54,6 @@ def person_active(request: HttpRequest, pk: int) -> HttpResponse:
 @dangerous("person.change")
 def grant_remove(request: HttpRequest, pk: int) -> HttpResponse:
     require(request.user, "administrator", None)
-    get_object_or_404(Grant, pk=pk).delete()
+    grant_take(get_object_or_404(Grant, pk=pk))
     messages.success(request, _("Taken back."))
     return redirect("clusters:people")

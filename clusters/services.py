@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,10 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.audit import record
 from clusters.credentials import (
     archive_key,
+    fingerprint,
     next_role_password,
     next_role_password_since,
     role_password,
@@ -31,8 +33,9 @@ from remote.layouts import LAYOUTS, Paths
 
 __all__ = [
     "OtherKeyOffered", "accept_host_key", "accept_offered_key", "access_of", "access_to", "archive_key",
-    "cluster_create", "cluster_or_404", "cluster_remove", "clusters_for", "facts_request_of", "host_of", "may",
-    "next_role_password", "next_role_password_since", "node_create", "node_or_404", "node_remove", "paths_of",
+    "cluster_create", "cluster_or_404", "cluster_remove", "cluster_save", "clusters_for", "facts_request_of", "forget_host_key",
+    "host_of", "may",
+    "next_role_password", "next_role_password_since", "node_create", "node_or_404", "node_remove", "node_save", "paths_of",
     "remember_facts", "remember_positions", "role_password", "role_password_keep", "role_password_promote",
 ]  # fmt: skip
 
@@ -154,12 +157,24 @@ def _is_of(cluster: Cluster, postgres: Postgres) -> bool:
 # -- what we have --------------------------------------------------------------------------------------------------------------
 
 
+@transaction.atomic
 def cluster_create(name: str, description: str = "", system_identifier: str = "") -> Cluster:
     """ValidationError when the name is taken or is none."""
     cluster = Cluster(name=name, description=description, system_identifier=system_identifier)
     cluster.full_clean()
     cluster.save()
+    record("cluster.add", name, cluster=name)
     return cluster
+
+
+@transaction.atomic
+def cluster_save(cluster: Cluster, changed: Iterable[str]) -> None:
+    """What a person has edited (validated). changed: the names of the fields."""
+    before = Cluster.objects.get(pk=cluster.pk).name
+    cluster.save()
+    if fields := ", ".join(changed):
+        was = {"was": before} if before != cluster.name else {}
+        record("cluster.edit", cluster.name, cluster=cluster.name, detail={"fields": fields, **was})
 
 
 @transaction.atomic
@@ -176,7 +191,18 @@ def node_create(cluster: Cluster, credential: Credential, name: str, ssh_host: s
     if credential.cluster_id is None:
         credential.cluster = cluster
         credential.save(update_fields=["cluster"])
+    record("node.add", node.name, cluster=cluster.name, detail={"host": f"{node.ssh_user}@{node.ssh_host}:{node.ssh_port}"})
     return node
+
+
+@transaction.atomic
+def node_save(node: Node, changed: Iterable[str]) -> None:
+    """What a person has edited (validated). changed: the names of the fields."""
+    before = Node.objects.get(pk=node.pk).name
+    node.save()
+    if fields := ", ".join(changed):
+        was = {"was": before} if before != node.name else {}
+        record("node.edit", node.name, cluster=node.cluster.name, detail={"fields": fields, **was})
 
 
 class OtherKeyOffered(Exception):
@@ -189,6 +215,7 @@ def remember_offer(address: HostAddress, key: HostKey, *, is_jump: bool) -> None
     address.save(update_fields=["offered_key", "offered_fingerprint", "offered_by_jump"])
 
 
+@transaction.atomic
 def accept_offered_key(address: HostAddress, fingerprint: str) -> None:
     """Pin the offered key of a node or of a draft's host, if it is still the one whose fingerprint the person read."""
     if not address.offered_key or fingerprint != address.offered_fingerprint:
@@ -198,31 +225,53 @@ def accept_offered_key(address: HostAddress, fingerprint: str) -> None:
     setattr(address, field, address.offered_key)
     address.offered_key = address.offered_fingerprint = ""
     address.save(update_fields=[field, "offered_key", "offered_fingerprint"])
+    _note_host_key("host_key.accept", address, field)
 
 
+@transaction.atomic
 def accept_host_key(node: Node, line: str, *, of_jump_host: bool = False) -> None:
     """Pin what a person has compared. `line`: "ssh-ed25519 AAAA…"."""
     field = "jump_host_key" if of_jump_host else "host_key"
     setattr(node, field, line)
     node.save(update_fields=[field])
+    _note_host_key("host_key.accept", node, field)
+
+
+@transaction.atomic
+def forget_host_key(node: Node) -> None:
+    """Of a host that was reinstalled: the new one is shown and has to be accepted. Nothing is trusted by this."""
+    _note_host_key("host_key.forget", node, "host_key")
+    node.host_key = ""
+    node.save(update_fields=["host_key"])
+
+
+def _note_host_key(action: str, address: HostAddress, field: str) -> None:
+    """address: a node, or a host of a draft, whose cluster may not be there yet."""
+    cluster = address.cluster if isinstance(address, Node) else getattr(address, "draft").cluster  # noqa: B009
+    host = address.jump_host if field == "jump_host_key" else address.ssh_host
+    detail = {"host": host, "fingerprint": fingerprint(getattr(address, field))}
+    record(action, address.name, cluster=cluster.name if cluster else "", detail=detail)
 
 
 @transaction.atomic
 def node_remove(node: Node) -> None:
     """Forget the node; nothing on its host is touched. Credentials that no other node uses go with it."""
-    cluster = node.cluster
+    cluster, name, host = node.cluster, node.name, node.ssh_host
     node.delete()
     unused = Credential.objects.filter(cluster=cluster, nodes=None, purpose="login")
     archive = Credential.objects.filter(cluster=cluster, purpose=f"archive:{node.name}")
     unused.delete()
     archive.delete()
+    record("node.remove", name, cluster=cluster.name, detail={"host": host})
 
 
 @transaction.atomic
 def cluster_remove(cluster: Cluster) -> None:
     """Forget the cluster, its nodes, credentials and jobs; nothing on the hosts is touched."""
+    name, nodes = cluster.name, ", ".join(cluster.nodes.values_list("name", flat=True))
     cluster.nodes.all().delete()
     cluster.delete()
+    record("cluster.remove", name, cluster=name, detail={"nodes": nodes})
 
 
 def overrides_changed(layout: str, major: str, wanted: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError
 
+from accounts.audit import record
 from clusters import drafts, fencing, observing, services
 from clusters.looks import Target, look_at
 from clusters.models import Cluster, Draft, DraftHost, Evidence, Node, NodeState
@@ -67,6 +68,7 @@ def forget_typed_passwords() -> None:
 def start_fence_test(node: Node) -> None:
     """Asked once at a time; what it says stands on the node afterwards."""
     Node.objects.filter(pk=node.pk).update(fence_asked_at=timezone.now())
+    record("fence.test", node.name, cluster=node.cluster.name)
 
     def start() -> None:
         try:

@@ -116,7 +116,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
     cluster = cluster_or_404(request.user, name, "administrator")
     form = ClusterForm(request.POST or None, instance=cluster)
     if request.method == "POST" and form.is_valid():
-        form.save()
+        services.cluster_save(form.save(commit=False), form.changed_data)
         messages.success(request, _("Saved."))
         return redirect("clusters:detail", cluster.name)
     context = {
@@ -273,8 +273,7 @@ def node_rekey(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
     found = node_or_404(request.user, name, node_name, "administrator")
     if _is_busy(found.cluster):
         raise PermissionDenied(_("A job runs on this cluster: wait for its end."))
-    found.host_key = ""
-    found.save(update_fields=["host_key"])
+    services.forget_host_key(found)
     return node_look(request, name, node_name)
 
 
@@ -297,7 +296,8 @@ def node_edit(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
         raise PermissionDenied(_("A job runs on this cluster: wait for its end."))
     form = NodeForm(request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
-        saved = form.save()
+        saved = form.save(commit=False)
+        services.node_save(saved, form.changed_data)
         messages.success(request, _("Saved."))
         return redirect("clusters:node", name, saved.name)
     return render(

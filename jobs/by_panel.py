@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from accounts.audit import record
 from clusters.fencing import fence
 from clusters.models import Node, Quarantine
 from clusters.observing import fence_observed
@@ -33,6 +34,8 @@ def _fence(node: Node, job_name: str, say: Say) -> str:
     done = fence(node)
     for line in done.output.splitlines():
         say(line)
+    result = "succeeded" if done.works else "failed"
+    record("fence.run", node.name, cluster=node.cluster.name, result=result, detail={"job": job_name})
     if not done.works:
         raise NotDone(
             f"The fence command of {node.name} did not succeed: it may still serve somebody, and nothing was promoted.",
@@ -45,6 +48,8 @@ def _fence(node: Node, job_name: str, say: Say) -> str:
 def _quarantine(node: Node, job_name: str, say: Say) -> str:
     reason = f"{job_name} promoted another node while this one could not be proven stopped"
     _row, is_new = Quarantine.objects.get_or_create(node=node, lifted_at=None, defaults={"reason": reason})
+    if is_new:
+        record("node.quarantine", node.name, cluster=node.cluster.name, detail={"job": job_name})
     say(f"{node.name} is under quarantine: it is stopped as soon as it is seen writable" + ("" if is_new else " (it was before)"))
     return f"quarantined {node.name}"
 

@@ -20,7 +20,9 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from accounts import acting
 from clusters.models import Cluster
+from jobs.ended import note_end, on_behalf_of
 from jobs.models import Job, JobStep
 
 MOST_HANDOVERS_IN_VAIN = 10
@@ -139,8 +141,10 @@ def take_from_the_silent() -> list[int]:
                 f"{MOST_HANDOVERS_IN_VAIN} workers in a row took this job and fell silent before they finished a step.\n"
                 f"The last one was {job.worker}. Look at the workers' own logs, then resume."
             )
-            if same.update(status=Job.Status.LOST, ended_at=timezone.now(), outcome=outcome):
-                lost.append(job.pk)
+            with transaction.atomic(), acting.as_(on_behalf_of(job.pk)):
+                if same.update(status=Job.Status.LOST, ended_at=timezone.now(), outcome=outcome):
+                    note_end(job.pk)
+                    lost.append(job.pk)
             continue
         same.update(
             status=Job.Status.QUEUED, worker="", heartbeat_at=None, enqueued_at=None,

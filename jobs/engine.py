@@ -21,7 +21,7 @@ from jobs.act import Actor, CancelAsked, HandOver
 from jobs.brief import brief_of, job_name, settle
 from jobs.claim import Claim, Superseded, claim_job, hand_over, kept_alive
 from jobs.edition import edition
-from jobs.ended import tell_end, tell_status
+from jobs.ended import note_end, tell_end, tell_status
 from jobs.kinds import KINDS
 from jobs.log import JobLog
 from jobs.models import Job, JobStep
@@ -73,6 +73,7 @@ def run_job(job_id: int, open_for: OpenFor = opener, is_stopping: Callable[[], b
                 claim.update(status=ending.status, outcome=ending.outcome, ending=ending.word or "", ended_at=timezone.now())
                 if ending.status == Status.SUCCEEDED:
                     settle(Job.objects.select_related("cluster").get(pk=job_id))
+                note_end(job_id)
         except Superseded:
             logger.warning("job %s went to another worker: this one stops", job_id)
             return None

@@ -17,6 +17,7 @@ from clusters.signals import job_moved, tell
 from jobs.brief import brief_of
 from jobs.dangers import is_grave
 from jobs.edition import edition
+from jobs.ended import note
 from jobs.kinds import KINDS
 from jobs.models import Job, JobStep
 from jobs.recipe import Brief, Check, Kind, NodeUnreachable, Plan, World, identities_of, plan_of
@@ -60,9 +61,9 @@ def make_plan(job: Job, open_host: OpenHost | None = None) -> None:
     except Exception as error:
         logger.error("job %s: planning failed\n%s", job.pk, redact.text(traceback.format_exc()))
         outcome = redact.text(f"The plan could not be made: {type(error).__name__}: {error}")
-        Job.objects.filter(pk=job.pk, status=Job.Status.PLANNING).update(
-            status=Job.Status.ERRORED, outcome=outcome, ended_at=timezone.now()
-        )
+        planning = Job.objects.filter(pk=job.pk, status=Job.Status.PLANNING)
+        if planning.update(status=Job.Status.ERRORED, outcome=outcome, ended_at=timezone.now()):
+            note("job.planned", job, Job.Status.ERRORED)
     finally:
         hosts.close()
     status = Job.objects.values_list("status", flat=True).get(pk=job.pk)
@@ -127,6 +128,8 @@ def _keep(job: Job, plan: Plan) -> None:
             JobStep(job=job, position=position, key=step.key, node=step.node, title=step.title[:200])
             for position, step in enumerate(plan.steps, start=1)
         )
+        job.title, job.plan_hash = plan.title[:200], plan.hash
+        note("job.planned", job, status)
 
 
 def remember(job: Job, world: World) -> None:

@@ -193,7 +193,7 @@ def promote(request: HttpRequest, cluster_name: str) -> HttpResponse:
 def look(request: HttpRequest, cluster_name: str) -> HttpResponse:
     """Ask everybody again; no host is changed."""
     cluster = cluster_or_404(person(request), cluster_name)
-    evidence_refresh(cluster)
+    evidence_refresh(cluster, by_hand=True)
     return redirect("operations:promote", cluster.name)
 
 

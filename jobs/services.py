@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -14,7 +15,7 @@ from accounts.models import User
 from clusters.models import Cluster
 from clusters.observing import primary_of
 from jobs import planning, second_person, superseding, tasks
-from jobs.ended import tell_end, tell_status
+from jobs.ended import note, note_end, tell_end, tell_status
 from jobs.kinds import KINDS
 from jobs.models import Job, JobStep
 from jobs.recipe import Kind, ParamsError
@@ -74,6 +75,28 @@ class BrokerAway(JobRefused):
         self.job = job
 
 
+Service = TypeVar("Service", bound=Callable[..., Job])
+
+
+def _refusals_noted(action: str) -> Callable[[Service], Service]:
+    """What was refused goes into the audit trail too, when the transaction of the try has been taken back."""
+
+    def noting(service: Service) -> Service:
+        @wraps(service)
+        def tried(job: Job, *arguments: Any, **options: Any) -> Job:
+            try:
+                return service(job, *arguments, **options)
+            except BrokerAway:
+                raise
+            except JobRefused as refusal:
+                note(action, job, "refused", why=type(refusal).__name__)
+                raise
+
+        return cast(Service, tried)
+
+    return noting
+
+
 def job_plan(
     cluster: Cluster, kind_name: str, params: Mapping[str, Any], by: User | None, started_from: str, *, plan_now: bool = False
 ) -> Job:
@@ -88,6 +111,7 @@ def job_plan(
             cluster=cluster, kind=kind_name, params=dict(params), title=title[:200], planned_by=by, started_from=started_from[:60],
             enqueued_at=timezone.now(),
         )  # fmt: skip
+        note("job.plan", job)
     if plan_now:
         planning.make_plan(job)
     else:
@@ -114,6 +138,7 @@ def _bound(cluster: Cluster, kind: Kind, params: Mapping[str, Any]) -> dict[str,
     return {"primary": primary.name} if primary is not None and primary.name != params.get("candidate") else {}
 
 
+@_refusals_noted("job.start")
 def job_start(job: Job, plan_hash: str, by: User | None, started_from: str, *, supersede: bool = False) -> Job:
     """planned → queued, if the plan is the one that was read (`plan_hash`) and no other job is active on the cluster.
 
@@ -126,6 +151,8 @@ def job_start(job: Job, plan_hash: str, by: User | None, started_from: str, *, s
             started = planned.filter(second_person.given(by)).update(
                 status=Status.QUEUED, queued_at=now, enqueued_at=None, started_by=by, started_from=started_from[:60]
             )
+            if started:
+                note("job.start", job, Status.QUEUED)
     except IntegrityError:
         if supersede and job.kind in tasks.URGENT:
             return _superseding(job, by, started_from)
@@ -150,10 +177,12 @@ def _superseding(job: Job, by: User | None, started_from: str) -> Job:
     job.refresh_from_db()
     if job.pk in begun:
         return _queued(job)
+    note("job.start", job, "waiting", supersedes=job.supersedes_id)
     tell_status(job.pk, job.status)
     return job
 
 
+@_refusals_noted("job.resume")
 def job_resume(job: Job, by: User | None, started_from: str = "") -> Job:
     """failed, errored, cancelled, lost → queued: the same plan, from the first step that is not done."""
     try:
@@ -166,6 +195,7 @@ def job_resume(job: Job, by: User | None, started_from: str = "") -> Job:
             )  # fmt: skip
             if resumed:
                 job.steps.filter(status__in=(JobStep.Status.FAILED, JobStep.Status.CANCELLED)).update(status=JobStep.Status.TODO)
+                note("job.resume", job, Status.QUEUED)
     except IntegrityError:
         raise ClusterBusy(_active(job)) from None
     job.refresh_from_db()
@@ -180,11 +210,16 @@ def job_cancel(job: Job, by: User | None) -> Job:
     """A queued job is cancelled at once; a running one by its worker, which proves that what it started on a host has ended."""
     now = timezone.now()
     outcome = _("Cancelled by %(who)s before it began.") % {"who": by or _("the command line")}
-    at_once = Job.objects.filter(pk=job.pk, status=Status.QUEUED, started_at=None).update(
-        status=Status.CANCELLED, ended_at=now, cancel_requested_at=now, cancel_requested_by=by, outcome=outcome
-    )
-    if not at_once:
-        Job.objects.filter(pk=job.pk, status__in=Job.ACTIVE).update(cancel_requested_at=now, cancel_requested_by=by)
+    with transaction.atomic():
+        at_once = Job.objects.filter(pk=job.pk, status=Status.QUEUED, started_at=None).update(
+            status=Status.CANCELLED, ended_at=now, cancel_requested_at=now, cancel_requested_by=by, outcome=outcome
+        )
+        running = Job.objects.filter(pk=job.pk, status__in=Job.ACTIVE)
+        if at_once:
+            note("job.cancel", job, Status.CANCELLED)
+            note_end(job.pk)
+        elif running.update(cancel_requested_at=now, cancel_requested_by=by):
+            note("job.cancel", job, "asked")
     job.refresh_from_db()
     if at_once:
         tell_end(job.pk)
@@ -209,7 +244,9 @@ def job_approve(job: Job, plan_hash: str, by: User) -> Job:
 
 def job_withdraw(job: Job) -> Job:
     """planned → withdrawn: a person said no."""
-    Job.objects.filter(pk=job.pk, status=Status.PLANNED).update(status=Status.WITHDRAWN, ended_at=timezone.now())
+    with transaction.atomic():
+        if Job.objects.filter(pk=job.pk, status=Status.PLANNED).update(status=Status.WITHDRAWN, ended_at=timezone.now()):
+            note("job.withdraw", job, Status.WITHDRAWN)
     job.refresh_from_db()
     return job
 

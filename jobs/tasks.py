@@ -12,8 +12,9 @@ from celery.signals import worker_shutting_down
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from accounts import acting
 from jobs import claim, engine, planning, superseding, zombies
-from jobs.ended import tell_end
+from jobs.ended import on_behalf_of, tell_end
 from jobs.models import Job
 from pgpanel.celery import AWAY_AT_ONCE
 
@@ -35,12 +36,15 @@ def _note_stopping(**_arguments: Any) -> None:
 def plan_job(job_id: int) -> None:
     job = Job.objects.select_related("cluster").filter(pk=job_id).first()
     if job:
-        planning.make_plan(job)
+        with acting.as_(on_behalf_of(job_id)):
+            planning.make_plan(job)
 
 
 @shared_task
 def run_job(job_id: int) -> None:
-    if engine.run_job(job_id, is_stopping=lambda: bool(_stopping[0])) == Job.Status.QUEUED:
+    with acting.as_(on_behalf_of(job_id)):
+        status = engine.run_job(job_id, is_stopping=lambda: bool(_stopping[0]))
+    if status == Job.Status.QUEUED:
         enqueue(job_id)
     for waiting in superseding.ready():
         enqueue(waiting)
@@ -49,7 +53,8 @@ def run_job(job_id: int) -> None:
 @shared_task
 def fence_quarantined(node_id: int) -> None:
     """A node under quarantine was seen writable: planned and run here and now, whatever else runs on its cluster."""
-    job_id = zombies.fence_job(node_id)
+    with acting.as_(acting.Actor(name=zombies.WATCH)):
+        job_id = zombies.fence_job(node_id)
     if job_id is not None:
         run_job(job_id)
 

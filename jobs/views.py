@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from accounts.acting import address_of
 from accounts.models import User
 from accounts.reauthentication import dangerous
 from clusters.models import Cluster
@@ -58,7 +59,7 @@ def person(request: HttpRequest) -> User:
 
 
 def where_from(request: HttpRequest) -> str:
-    return request.META.get("REMOTE_ADDR") or "web"
+    return address_of(request) or "web"
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------------------

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from clusters.models import Node, Quarantine
 from jobs import planning
-from jobs.ended import tell_status
+from jobs.ended import note, tell_status
 from jobs.kinds import KINDS
 from jobs.models import Job
 from pgpanel import live
@@ -51,14 +51,17 @@ def fence_job(node_id: int) -> int | None:
     live.publish(f"cluster:{node.cluster_id}", "alarm", {"node": node.name, "job": job.pk, "what": "zombie"})
     planning.make_plan(job)
     try:
-        is_queued = Job.objects.filter(pk=job.pk, status=Job.Status.PLANNED).update(
-            status=Job.Status.QUEUED, queued_at=timezone.now(), enqueued_at=timezone.now()
-        )
+        with transaction.atomic():
+            is_queued = Job.objects.filter(pk=job.pk, status=Job.Status.PLANNED).update(
+                status=Job.Status.QUEUED, queued_at=timezone.now(), enqueued_at=timezone.now()
+            )
+            job.refresh_from_db()
+            if is_queued:
+                note("job.start", job, "queued")
     except IntegrityError:  # another node of the cluster is being fenced; this one is told of again in a moment
         Job.objects.filter(pk=job.pk).update(status=Job.Status.WITHDRAWN, ended_at=timezone.now())
         return None
     if not is_queued:
-        job.refresh_from_db()
         logger.error("ALARM: the fence of %s cannot be planned: %s", node.name, job.outcome or job.status)
         return None
     tell_status(job.pk, Job.Status.QUEUED)

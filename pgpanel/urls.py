@@ -8,6 +8,7 @@ from accounts.views import no_reset_by_mail
 from pgpanel import api
 from pgpanel.streams import stream
 
+handler429 = "accounts.audit_signals.too_many_requests"  # allauth asks for it here
 urlpatterns = [
     # allauth's pages that another one stands for here: nobody recovers an account by mail
     path("accounts/sessions/", RedirectView.as_view(pattern_name="accounts:you")),

@@ -123,7 +123,7 @@ def test_wrong_words_say_what_is_known(tmp_path):
         (["plan", "large", "--cluster", "registry"], "small"),
         (["plan", "small", "--cluster", "registry", "--set", "oops"], "NAME=VALUE"),
         (["show", "99"], "no job 99"),
-        (["cancel", "99", "--as", "nobody"], "no job 99"),
+        (["cancel", "99", "--as", "nobody"], "nobody is called 'nobody'"),
     ):
         with pytest.raises(CommandError, match=said):
             job(*words)

@@ -15,10 +15,12 @@ import json
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts import acting
 from accounts.models import User
 from clusters.models import Cluster
 from jobs import engine, services
@@ -82,7 +84,8 @@ class Command(BaseCommand):
 
     def handle(self, *_arguments: Any, verb: str, **options: Any) -> None:
         try:
-            getattr(self, f"do_{verb}")(**options)
+            with acting.as_(replace(acting.now(), user=self._person(options))):
+                getattr(self, f"do_{verb}")(**options)
         except services.JobRefused as error:
             raise CommandError(str(error)) from error
         except ParamsError as error:
@@ -223,7 +226,7 @@ class Command(BaseCommand):
 
     @staticmethod
     def _person(options: dict[str, Any]) -> User | None:
-        if not options["person"]:
+        if not options.get("person"):
             return None
         person = User.objects.filter(username=options["person"]).first()
         if person is None:
