@@ -19,6 +19,7 @@ from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.translation import gettext as _
 
+from accounts.audit import record
 from accounts.models import User
 
 SIGNED_IN_AT = "signed_in_at"
@@ -76,6 +77,8 @@ def sessions_end(user: User, *, keep: str | None = "", only: int | None = None) 
     found = UserSession.objects.filter(user=user).exclude(session_key=keep or "")
     ended = list(found if only is None else found.filter(pk=only))
     get_adapter().end_sessions(ended)
+    if ended:
+        record("session.end", user.get_username(), detail={"sessions": len(ended)})
     return len(ended)
 
 
