@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from django.http import Http404
 from django.utils.translation import gettext as _
 
-from accounts.models import TokenLimits, User
+from accounts.models import AuditEntry, TokenLimits, User
 from clusters.models import Cluster, Grant, Node
 
 Role = Literal["viewer", "operator", "administrator"]
@@ -75,6 +75,20 @@ def node_or_404(user: Person, cluster_name: str, node_name: str, role: Role = "v
 def require(user: Person, role: Role, cluster: Cluster | None) -> None:
     if not may(user, role, cluster):
         raise PermissionDenied(_("This needs the role “%(role)s” over all clusters.") % {"role": role})
+
+
+def entries_for(user: Person) -> QuerySet[AuditEntry]:
+    """The audit trail as far as `user` administers: all of it, or what concerns his clusters; 403 for who administers none.
+
+    A cluster's entries begin with it: a name that another one had before says nothing of that one.
+    """
+    if may(user, "administrator", None):
+        return AuditEntry.objects.all()
+    own = clusters_for(user, "administrator").values_list("name", "created_at")
+    concerns = [Q(cluster=name, at__gte=since) for name, since in own]
+    if not concerns:
+        raise PermissionDenied(_("This needs the role “administrator”."))
+    return AuditEntry.objects.filter(Q(*concerns, _connector=Q.OR))
 
 
 def _at_least(role: Role) -> list[str]:

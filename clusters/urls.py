@@ -1,8 +1,8 @@
 """The pages of what we have."""
 
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, re_path
 
-from clusters import fence_page, people, views, wizard
+from clusters import audit_page, fence_page, people, views, wizard
 
 app_name = "clusters"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -25,6 +25,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("c/<slug:name>/n/<slug:node_name>/remove/", views.node_remove, name="node_remove"),
     path("c/<slug:name>/n/<slug:node_name>/fence/", fence_page.fence, name="node_fence"),
     path("c/<slug:name>/n/<slug:node_name>/fence/test/", fence_page.fence_test, name="node_fence_test"),
+    path("audit/", audit_page.audit, name="audit"),
+    re_path(r"^audit/export\.(?P<format>csv|jsonl)$", audit_page.audit_export, name="audit_export"),
+    path("audit/verify/", audit_page.audit_verify, name="audit_verify"),
     path("people/", people.people, name="people"),
     path("people/<int:pk>/active/", people.person_active, name="person_active"),
     path("people/grants/<int:pk>/remove/", people.grant_remove, name="grant_remove"),

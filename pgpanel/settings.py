@@ -144,6 +144,7 @@ CELERY_TASK_ROUTES = {
     "jobs.tasks.run_job": {"queue": "jobs"},
     "jobs.tasks.plan_job": {"queue": "plans"},
     "clusters.tasks.*": {"queue": "plans"},
+    "accounts.tasks.*": {"queue": "observe"},
     "jobs.tasks.sweep_lost_jobs": {"queue": "observe"},
     "monitor.tasks.*": {"queue": "observe"},
     "webhooks.tasks.*": {"queue": "notify"},
