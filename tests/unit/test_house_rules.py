@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-ROOMS = ("pgpanel", "accounts", "clusters", "jobs", "monitor", "webhooks", "remote")
+ROOMS = ("pgpanel", "accounts", "clusters", "jobs", "monitor", "webhooks", "remote", "client")
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py") if "migrations" not in path.parts)
 VERSION_NAMES = {"major", "server_version", "server_version_num", "version_num", "pg_version", "postgres_major", "version_number"}
 

@@ -1,0 +1,4 @@
+from client.commands import main
+
+if __name__ == "__main__":
+    main()
