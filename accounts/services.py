@@ -32,6 +32,17 @@ def person_create(username: str, password: str) -> User:
 
 
 @transaction.atomic
+def service_create(username: str) -> User:
+    """A program's account: nobody can log in with it, its tokens can call the API. ValidationError when the name is taken."""
+    user = User(username=username, is_service=True)
+    user.set_unusable_password()
+    user.full_clean(exclude=["password"])
+    user.save()
+    record("person.make", username, detail={"service": True})
+    return user
+
+
+@transaction.atomic
 def person_let_in(user: User, *, is_active: bool) -> None:
     """Somebody who is shut out is out at his next request, and keeps his roles."""
     user.is_active = is_active

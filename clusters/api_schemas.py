@@ -11,6 +11,7 @@ from clusters.condition import state_of, worst_of
 from clusters.credentials import fingerprint
 from clusters.models import Cluster, Node, NodeState
 from clusters.observing import primary_of
+from clusters.offers import Offer
 from pgpanel.rest.rules import Name
 
 NodeRole = Literal["primary", "standby", "unknown"]
@@ -88,3 +89,41 @@ class NodeOut(NodeBrief):
             offered_host_key=node.offered_fingerprint, is_writable=state.is_writable, timeline=state.timeline, error=state.error,
             tried_at=state.tried_at, quarantine=held.reason if held else "",
         )  # fmt: skip
+
+
+class FactsOut(Schema):
+    """What a look found, as it was read: version, settings, disks, replication. The texts of files are left out."""
+
+    facts: dict[str, Any]
+    facts_at: datetime | None
+    tried_at: datetime | None
+    is_reachable: bool
+    error: str
+
+    @staticmethod
+    def of(node: Node) -> FactsOut:
+        state = state_of(node) or NodeState(node=node)
+        facts = dict(state.facts or {})
+        if "paths" in facts:
+            facts["paths"] = {path: {**known, "text": None} for path, known in facts["paths"].items()}
+        return FactsOut(
+            facts=facts, facts_at=state.facts_at, tried_at=state.tried_at, is_reachable=state.is_reachable, error=state.error
+        )
+
+
+class OfferOut(Schema):
+    """A button of the pages, in words, with the plan that it leads to."""
+
+    kind: str
+    node: str | None = Field(description="null: of the cluster as a whole.")
+    text: str
+    why: str
+    weight: Literal["now", "usual", "rare"] = Field(description="now: it mends what is wrong at present.")
+    params: dict[str, str] = Field(description="To begin a plan of this kind with.")
+
+    @staticmethod
+    def of(offer: Offer) -> OfferOut:
+        params = {name: value for name, value in offer.fields if name != "unasked"}
+        return OfferOut(
+            kind=offer.kind, node=offer.node or None, text=str(offer.text), why=str(offer.why), weight=offer.weight, params=params
+        )

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError
 
 from accounts.audit import record
-from clusters import drafts, fencing, observing, services
+from clusters import drafts, fencing, observing, services, unattended
 from clusters.looks import Target, look_at
 from clusters.models import Cluster, Draft, DraftHost, Evidence, Node, NodeState
 from pgpanel import live
@@ -25,6 +25,7 @@ def look_at_draft(draft_id: int) -> None:
     draft = Draft.objects.filter(pk=draft_id).first()
     if draft is not None:
         drafts.draft_look(draft)
+        unattended.go_on(draft)
 
 
 @shared_task(name="clusters.tasks.look_at_node", ignore_result=True)

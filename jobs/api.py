@@ -15,13 +15,15 @@ from ninja import Query, Router
 from accounts.acting import address_of
 from accounts.models import User
 from clusters.models import Cluster
+from clusters.observing import evidence_of
 from clusters.rights import Role, cluster_or_404, clusters_for
 from jobs import services
-from jobs.api_schemas import JobBrief, JobIn, JobOut, JobsWanted, KindOut, LineOut, LogOut, PlanIn, PlanOut
+from jobs.api_schemas import ApprovalIn, JobBrief, JobIn, JobOut, JobsWanted, KindOut, LineOut, LogOut, PlanIn, PlanOut, WayOut
 from jobs.forms import FORMS
 from jobs.incident import incident_of, is_told
 from jobs.kinds import KINDS
 from jobs.models import Job, LogLine
+from jobs.promote_ways import choices_of
 from jobs.recipe import ParamsError
 from jobs.runbook import runbook
 from pgpanel.rest.answers import answered
@@ -30,9 +32,10 @@ from pgpanel.rest.problems import Fault, Problem
 from pgpanel.rest.rules import Number, Scope, needs, of_cluster, oneself, signed_in
 from pgpanel.rest.topology import tag_of
 
-router = Router(tags=["Jobs"])
+router = Router(tags=["Plans and jobs"])
+ROUTERS = (router,)
 ROOT = "/api/v1"
-ROWS = ("cluster", "planned_by", "started_by")
+ROWS = ("cluster", "planned_by", "started_by", "approved_by")
 
 
 def job_found(user: User, role: Role, path: Mapping[str, Any]) -> Job:
@@ -89,6 +92,23 @@ def plan_read(job: Job) -> HttpResponse:
 @needs("operator", of_job)
 def plan_withdraw(job: Job) -> PlanOut:
     return PlanOut.of(services.job_withdraw(job))
+
+
+@router.post("/plans/{job}/approval", response={200: PlanOut}, summary="Approve it as the second person")
+@needs("operator", of_job)
+def plan_approve(request: HttpRequest, job: Job, body: ApprovalIn) -> HttpResponse:
+    """Where the cluster asks for two people: never by the one who made the plan or starts it. Then the other one starts it."""
+    services.job_approve(job, body.hash, cast(User, request.user))
+    job.refresh_from_db()
+    return answered(200, PlanOut.of(job), etag=tag_of(job.cluster))
+
+
+@router.get("/clusters/{name}/promotions", response=list[WayOut], summary="The ways to promote now, the safest first")
+@needs("viewer", of_cluster)
+def promotion_list(cluster: Cluster) -> list[WayOut]:
+    """By the evidence as it stands (`/evidence`); each with the parameters of its plan (kind `promote`)."""
+    choices = sorted(choices_of(cluster, evidence_of(cluster)), key=lambda one: not one.candidate.is_best)
+    return [WayOut.of(way) for choice in choices for way in choice.ways]
 
 
 # -- jobs -------------------------------------------------------------------------------------------------------------------------
@@ -227,5 +247,7 @@ PROBLEMS: dict[type[Exception], Any] = {
     services.PlanMoved: _refused("plan-moved"),
     services.NotPlanned: _refused("not-planned"),
     services.NotResumable: _refused("not-resumable"),
+    services.NeedsSecondPerson: _refused("needs-second-person"),
+    services.NotYoursToApprove: _refused("not-yours-to-approve"),
     services.JobRefused: _refused("refused"),
 }

@@ -80,6 +80,8 @@ class PlanOut(Schema):
     steps: list[PlannedStepOut]
     summary: list[str]
     outcome: str
+    needs_second_person: bool = Field(description="Another person has to approve it before it starts.")
+    approved_by: str | None
     planned_by: str | None
     created_at: datetime
     planned_at: datetime | None
@@ -103,7 +105,32 @@ class PlanOut(Schema):
         return PlanOut(
             id=job.pk, cluster=job.cluster.name, kind=job.kind, title=job.title, status=cast(Status, job.status), params=job.params,
             hash=job.plan_hash, checks=checks, steps=steps, summary=list(plan.summary), outcome=job.outcome,
+            needs_second_person=job.needs_second_person, approved_by=_name(job.approved_by),
             planned_by=_name(job.planned_by), created_at=job.created_at, planned_at=job.planned_at,
+        )  # fmt: skip
+
+
+class ApprovalIn(Schema):
+    hash: str = Field(description="The hash of the plan that was read.", max_length=64)
+
+
+class WayOut(Schema):
+    """One way to promote: the words on its button, and the parameters that they stand for."""
+
+    name: str = Field(examples=["salvage"])
+    candidate: Name
+    text: str
+    params: dict[str, Any]
+    states: list[str] = Field(description="What whoever goes this way states; a page has the old primary's name typed for it.")
+    loss: str
+    is_lossless: bool
+
+    @staticmethod
+    def of(way: Any) -> WayOut:
+        one = way.candidate
+        return WayOut(
+            name=way.name, candidate=one.name, text=str(way.text), params=way.params, states=[str(text) for text in way.typed_for],
+            loss=one.sentence, is_lossless=one.is_proven_zero or one.is_zero_after_salvage,
         )  # fmt: skip
 
 

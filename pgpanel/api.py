@@ -11,7 +11,7 @@ from ninja.openapi.schema import OpenAPISchema
 
 import clusters.api
 import jobs.api
-import monitor.api_probes
+import monitor.api
 from pgpanel.rest import problems
 from pgpanel.rest.login import LOGINS
 
@@ -46,8 +46,9 @@ api = PanelAPI(
     docs=Swagger({"persistAuthorization": False, "displayRequestDuration": True, "docExpansion": "none", "validatorUrl": None}),
     servers=[{"url": "/", "description": "This panel"}],
 )  # fmt: skip
-for room in (clusters.api, jobs.api, monitor.api_probes):
-    api.add_router("", room.router)
+for room in (clusters.api, jobs.api, monitor.api):
+    for router in room.ROUTERS:
+        api.add_router("", router)
 problems.tell(api, jobs.api.PROBLEMS)
 
 patterns = [pattern for pattern in api.urls[0] if isinstance(pattern, URLPattern)]

@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.cache import BaseCache, caches
 from django.http import HttpRequest
+from django.urls import reverse
 from ninja.errors import Throttled
 from ninja.security import HttpBearer, SessionAuth
 from ninja.throttling import SimpleRateThrottle
@@ -19,8 +20,9 @@ from ninja.throttling import SimpleRateThrottle
 from accounts import acting, audit, tokens
 from accounts.acting import address_of
 from accounts.models import ApiToken, User
+from accounts.reauthentication import is_confirmed
 from clusters.tokens import limits_of, user_of
-from pgpanel.rest.problems import not_authenticated, problem_of
+from pgpanel.rest.problems import Fault, Problem, not_authenticated, problem_of
 
 
 class PerCaller(SimpleRateThrottle):
@@ -57,6 +59,12 @@ class Failures(PerAddress):
 
 
 def counted(request: HttpRequest) -> None:
+    """Nobody sends more than is his, nor oftener: asked of whoever is known, before the body is read."""
+    length = request.headers.get("Content-Length", "")
+    if "Transfer-Encoding" in request.headers and not length:
+        raise problem_of(411, "Say how long the body is.")
+    if length.isdecimal() and int(length) > settings.API_BODY_BYTES:
+        raise problem_of(413, f"At most {settings.API_BODY_BYTES} bytes.")
     for throttle in (PerAddress(), PerCaller()):
         if not throttle.allow_request(request):
             raise Throttled(_seconds(throttle))
@@ -101,6 +109,10 @@ class Session(SessionAuth):
             found = super().__call__(request)
         except Exception:
             raise problem_of(403, "The CSRF token is missing or wrong.") from None
+        if request.method not in ("GET", "HEAD", "OPTIONS") and not is_confirmed(request):
+            raise Problem(403, "confirm-first", "It is a while since you signed in: confirm that it is you, then call again.", [
+                Fault("Not confirmed lately.", mend=f"Open {reverse('account_reauthenticate')} in this browser."),
+            ])  # fmt: skip
         counted(request)
         return found
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
+from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as Invalid
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
 from ninja import Field, NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationError
 
@@ -70,7 +72,8 @@ class ProblemOut(Schema):
 
 KINDS = {
     400: "bad-request", 401: "not-authenticated", 403: "not-allowed", 404: "not-found", 405: "method-not-allowed",
-    409: "conflict", 413: "too-large", 415: "unsupported-media-type", 422: "not-valid", 429: "too-many-requests",
+    409: "conflict", 411: "length-required", 413: "too-large", 415: "unsupported-media-type", 422: "not-valid",
+    429: "too-many-requests",
 }  # fmt: skip
 """What a problem is called where nothing more is known than its status."""
 
@@ -153,3 +156,32 @@ def _handler(made: Any) -> Any:
         return made(error).response  # type: ignore[no-any-return]
 
     return handled
+
+
+Respond = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+ROOT = "/api/v1/"
+
+
+@sync_and_async_middleware
+def middleware(get_response: Respond) -> Respond:
+    """What Django itself answers below the API (no such path, another method, a wrong host), as a problem instead of a page."""
+    if iscoroutinefunction(get_response):
+
+        async def respond_later(request: HttpRequest) -> HttpResponseBase:
+            return _as_problem(request, await cast(Awaitable[HttpResponseBase], get_response(request)))
+
+        return respond_later
+
+    def respond(request: HttpRequest) -> HttpResponseBase:
+        return _as_problem(request, cast(HttpResponseBase, get_response(request)))
+
+    return respond
+
+
+def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    is_page = response.headers.get("Content-Type", "").startswith("text/html")
+    if response.status_code < 400 or not is_page or not request.path.startswith(ROOT):
+        return response
+    problem = problem_of(response.status_code)
+    problem.headers |= {name: response[name] for name in ("Allow",) if name in response}
+    return problem.response

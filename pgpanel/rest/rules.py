@@ -63,6 +63,16 @@ of_node = Scope(
     "node", lambda user, role, path: node_or_404(user, path["name"], path["node"], role), {"name": Name, "node": Name},
     lambda found: cast(Node, found).cluster,
 )  # fmt: skip
+
+
+def _node_over_all(user: User, role: Role, path: Mapping[str, Any]) -> Node:
+    node = of_node.find(user, "viewer", path)
+    require(user, role, None)
+    return cast(Node, node)
+
+
+over_node = Scope("all", _node_over_all, of_node.path, of_node.cluster)
+"""A node, by whoever has the role over all clusters."""
 over_all = Scope("all", lambda user, role, _path: require(user, role, None), {}, gives=False)
 oneself = Scope("oneself", lambda user, _role, _path: user, {})
 """Whoever is signed in; the answer holds only what is theirs to see."""

@@ -1,0 +1,71 @@
+"""Drafts that go on by themselves, for programs (`clusters.adding` begins them): a host key is accepted where it is the expected
+one, and the cluster is made as soon as nothing is in the way. Pages ask a person at each of these places.
+
+What was asked for stands in `draft.data["unattended"]`: {"finish": bool, "primary": name, "error": what came of it}.
+"""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+
+from clusters import drafts
+from clusters.models import Cluster, Draft, DraftHost
+
+ROUNDS = 3
+"""Look, accept, look again; a jump host's key comes before its host's."""
+
+
+def go_on(draft: Draft) -> None:
+    """After a look, from its task: accept what is as expected, look again, and leave the draft if it may be left. Speaks SSH."""
+    asked = draft.data.get("unattended")
+    if asked is None:
+        return
+    for _round in range(ROUNDS):
+        accepted = [host for host in draft.hosts.filter(status=DraftHost.Status.HOST_KEY) if _accepted(host)]
+        if not accepted:
+            break
+        drafts.hosts_asking(draft, accepted)
+        drafts.draft_look(draft)
+    if asked["finish"]:
+        finish(draft)
+
+
+def _accepted(host: DraftHost) -> bool:
+    """The expected key is pinned; another one is a refusal that says what was shown; without an expectation a person is asked."""
+    expected = host.expected_jump_fingerprint if host.offered_by_jump else host.expected_fingerprint
+    if not expected:
+        return False
+    if expected == host.offered_fingerprint:
+        drafts.draft_accept(host, expected)
+        return True
+    names = {"host": host.jump_host if host.offered_by_jump else host.ssh_host, "shown": host.offered_fingerprint}
+    host.status = DraftHost.Status.REFUSED
+    host.error = _("%(host)s shows the host key %(shown)s, expected was %(expected)s.") % {**names, "expected": expected}
+    host.mend = _(
+        "Compare it on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub. Another machine may have its address."
+    )
+    host.save(update_fields=["status", "error", "mend"])
+    return False
+
+
+def finish(draft: Draft, *, is_asked: bool = False) -> Cluster | None:
+    """The cluster, if nothing is in the way; else why not stands in the draft. is_asked: somebody waits for it, so it is raised."""
+    asked = draft.data["unattended"]
+    try:
+        if asked["primary"] and draft.kind != Draft.Kind.ADD_NODE:
+            draft.hosts.update(is_primary=False)
+            if not draft.hosts.filter(name=asked["primary"]).update(is_primary=True):
+                raise drafts.DraftNotReady(_("No host is called %(name)s.") % {"name": asked["primary"]})
+        if not is_asked and (peers := drafts.peers_of(draft)):
+            addresses = ", ".join(peer.address for peer in peers)
+            raise drafts.DraftNotReady(_("The servers name others that are not in the draft: %(names)s.") % {"names": addresses})
+        return drafts.draft_finish(draft, draft.data["hosts_form"]["cluster_name"])[0]
+    except (drafts.DraftNotReady, ValidationError) as error:
+        if is_asked:
+            raise
+        draft.refresh_from_db()
+        said = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+        draft.data = {**draft.data, "unattended": {**asked, "error": said}}
+        draft.save(update_fields=["data"])
+        return None

@@ -1,0 +1,145 @@
+"""The API of what we see: how a cluster stands, its lag over time, each node's samples. Never fresher than what was stored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from ninja import Field, Query, Router, Schema
+
+from clusters.models import Cluster, Node
+from monitor import api_probes
+from monitor.loss import Loss, losses_of
+from monitor.models import Sample
+from monitor.series import MOST_SECONDS, series_of
+from monitor.standing import NodeStanding, standing_of
+from pgpanel.rest.answers import answered
+from pgpanel.rest.paging import After, Limit, Page, paged
+from pgpanel.rest.rules import Name, needs, of_cluster, of_node
+from pgpanel.rest.topology import tag_of
+
+router = Router(tags=["What is seen"])
+ROUTERS = (router, api_probes.router)
+
+State = Literal[
+    "primary", "streaming", "idle", "catching-up", "stalled", "disconnected", "paused", "stale", "unreachable", "stopped", "bare",
+    "second-primary", "unknown",
+]  # fmt: skip
+
+
+class NodeStandingOut(Schema):
+    name: Name
+    role: Literal["primary", "standby", "unknown"]
+    state: State
+    why: str = Field(description="In a sentence, where the state alone does not say it.")
+    is_the_primary: bool
+    is_writable: bool
+    upstream: str | None = Field(description="The node that it follows.")
+    timeline: int
+    lsn: int = Field(description="End of its WAL; of a standby, what it has replayed. 0: not known.")
+    write_bytes: int | None = Field(description="Behind the primary; null: not known, never 0 instead.")
+    flush_bytes: int | None
+    replay_bytes: int | None
+    replay_seconds: float | None
+    sync_state: str
+    seen_at: datetime | None = Field(description="The last look that succeeded; every value is as old as that.")
+    tried_at: datetime | None
+    error: str
+
+    @staticmethod
+    def of(node: NodeStanding) -> NodeStandingOut:
+        number = node.number
+        return NodeStandingOut(
+            name=node.name, role=node.role, state=node.state, why=node.why, is_the_primary=node.is_the_primary,  # type: ignore[arg-type]
+            is_writable=node.is_writable, upstream=node.upstream or None, timeline=node.timeline, lsn=node.lsn,
+            write_bytes=number.write_bytes, flush_bytes=number.flush_bytes, replay_bytes=number.replay_bytes,
+            replay_seconds=number.replay_seconds, sync_state=node.sync_state, seen_at=node.seen_at, tried_at=node.tried_at,
+            error=node.error,
+        )  # fmt: skip
+
+
+class LossOut(Schema):
+    """If the primary died now and this standby took over."""
+
+    node: Name
+    bytes: int | None = Field(description="WAL that would be lost; null: not known.")
+    seconds: float | None
+    to_replay_bytes: int | None
+    is_present: bool = Field(description="Both positions are of just now.")
+    seen_at: datetime | None
+
+    @staticmethod
+    def of(loss: Loss) -> LossOut:
+        return LossOut(
+            node=loss.node.name, bytes=loss.bytes, seconds=loss.seconds, to_replay_bytes=loss.to_replay_bytes,
+            is_present=loss.is_present, seen_at=loss.seen_at,
+        )  # fmt: skip
+
+
+class TopologyOut(Schema):
+    cluster: Name
+    primary: str | None
+    nodes: list[NodeStandingOut]
+    if_primary_died: list[LossOut] = Field(description="The least loss first.")
+
+
+@router.get("/clusters/{name}/topology", response=TopologyOut, summary="Who is primary, who follows whom, how far behind")
+@needs("viewer", of_cluster)
+def topology_read(cluster: Cluster) -> HttpResponse:
+    standing = standing_of(cluster)
+    body = TopologyOut(
+        cluster=cluster.name, primary=standing.primary.name if standing.primary else None,
+        nodes=[NodeStandingOut.of(node) for node in standing.nodes],
+        if_primary_died=[LossOut.of(loss) for loss in losses_of(standing)],
+    )  # fmt: skip
+    return answered(200, body, etag=tag_of(cluster))
+
+
+class SeriesOut(Schema):
+    bytes: list[int | None]
+    seconds: list[float | None]
+    state: list[str | None]
+
+
+class LagOut(Schema):
+    at: list[float] = Field(description="Epoch seconds.")
+    nodes: dict[str, SeriesOut] = Field(description="By standby, one value per moment; null: not known.")
+
+
+@router.get("/clusters/{name}/lag", response=LagOut, summary="Replay lag over time")
+@needs("viewer", of_cluster)
+def lag_read(cluster: Cluster, seconds: Annotated[int, Query(60, ge=10, le=MOST_SECONDS)] = 60) -> object:
+    return series_of(cluster, seconds)
+
+
+class SampleOut(Schema):
+    at: datetime
+    state: str
+    primary_lsn: int | None
+    write_bytes: int | None
+    flush_bytes: int | None
+    replay_bytes: int | None
+    replay_seconds: float | None
+
+    @staticmethod
+    def of(row: Sample) -> SampleOut:
+        return SampleOut(**{name: getattr(row, name) for name in SampleOut.model_fields})
+
+
+@router.get("/clusters/{name}/nodes/{node}/samples", response=Page[SampleOut], summary="Its kept samples, newest first")
+@needs("viewer", of_node)
+def sample_list(node: Node, after: After = "", limit: Limit = 100) -> object:
+    return paged(Sample.objects.filter(node=node), after, limit, SampleOut.of, newest_first=True)
+
+
+@router.get("/clusters/{name}/events", response=None, summary="Samples and topology as server-sent events", openapi_extra={
+    "responses": {200: {"description": "sample, topology, evidence, gone", "content": {
+        "text/event-stream": {"schema": {"type": "string"}}}}},
+})  # fmt: skip
+@needs("viewer", of_cluster)
+def cluster_events(request: HttpRequest, cluster: Cluster) -> HttpResponseBase:
+    """Stays open until the client closes it, the right is withdrawn or the token revoked (`gone`)."""
+    from pgpanel.streams import stream_of  # noqa: PLC0415 — it brings asyncio's Redis along
+
+    return stream_of(request, [f"cluster:{cluster.pk}"], 0)
