@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from accounts.trail import AuditEntry, AuditHead
@@ -35,6 +37,24 @@ class User(AbstractUser):
     is_service = models.BooleanField(default=False, help_text="a program's account: no password, comes by token only")
     limits: TokenLimits | None = None
     """Of the token by which this request came; never stored. `clusters.rights` heeds it."""
+
+    @cached_property
+    def has_second_factor(self) -> bool:
+        """One that is asked for at every sign-in; recovery codes alone are none."""
+        from allauth.mfa.models import Authenticator  # noqa: PLC0415 — a model that refers to this one
+
+        factors = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+        return Authenticator.objects.filter(user=self, type__in=factors).exists()
+
+    @property
+    def lacks_second_factor(self) -> bool:
+        """So that administrator's rights rest (`PGPANEL_REQUIRE_MFA`). A program has none: its tokens are limited instead."""
+        return bool(settings.REQUIRE_MFA) and not self.is_service and not self.has_second_factor
+
+    @property
+    def is_held_back(self) -> bool:
+        """Would be an administrator somewhere, with a second factor."""
+        return self.lacks_second_factor and (self.is_superuser or self.grants.filter(role=Role.ADMINISTRATOR).exists())
 
 
 class CacheEntry(models.Model):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
@@ -270,9 +269,10 @@ class CredentialForm(forms.Form):
 
 
 class PersonForm(forms.Form):
-    username = forms.CharField(label=_("Login name"), max_length=150)
-    password = forms.CharField(
-        label=_("First password"), strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
+    username = forms.CharField(label=_("Login name"), max_length=150, validators=[User.username_validator])
+    full_name = forms.CharField(label=_("Name"), max_length=200, required=False)
+    is_service = forms.BooleanField(
+        label=_("A program's account"), required=False, help_text=_("It never signs in; it comes by an API token.")
     )
 
     def clean_username(self) -> str:
@@ -280,11 +280,6 @@ class PersonForm(forms.Form):
         if User.objects.filter(username__iexact=name).exists():
             raise ValidationError(_("Somebody has this name already."))
         return name
-
-    def clean_password(self) -> str:
-        password: str = self.cleaned_data["password"]
-        validate_password(password, User(username=self.cleaned_data.get("username", "")))
-        return password
 
 
 class GrantForm(forms.Form):

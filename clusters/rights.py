@@ -2,7 +2,8 @@
 
 A role counts on one cluster, or over all (`Grant.cluster` empty); each includes the ones before it. A superuser is administrator
 over all. A cluster that one may not see does not exist: 404, not 403. A request that came by an API token carries a user with
-`limits`: they narrow every answer here, so that nobody else has to ask for them.
+`limits`: they narrow every answer here, so that nobody else has to ask for them. With `PGPANEL_REQUIRE_MFA` an administrator
+without a second factor may what an operator may.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ def may(user: Person, role: Role, cluster: Cluster | None) -> bool:
     """May `user` act as `role` on `cluster` (None: over all clusters)?"""
     if not user.is_authenticated or not user.is_active or not _token_allows(user.limits, role, cluster):
         return False
+    if role == "administrator" and user.lacks_second_factor:
+        return False
     if user.is_superuser:
         return True
     where = Q(cluster=None) if cluster is None else Q(cluster=None) | Q(cluster=cluster)
@@ -46,6 +49,8 @@ def clusters_for(user: Person, role: Role = "viewer") -> QuerySet[Cluster]:
     if not user.is_authenticated or not user.is_active:
         return Cluster.objects.none()
     if user.limits and RANK[role] > RANK[user.limits.role]:
+        return Cluster.objects.none()
+    if role == "administrator" and user.lacks_second_factor:
         return Cluster.objects.none()
     is_over_all = user.is_superuser or Grant.objects.filter(user=user, cluster=None, role__in=_at_least(role)).exists()
     found = Cluster.objects.all() if is_over_all else Cluster.objects.filter(grants__user=user, grants__role__in=_at_least(role))

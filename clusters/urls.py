@@ -29,6 +29,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^audit/export\.(?P<format>csv|jsonl)$", audit_page.audit_export, name="audit_export"),
     path("audit/verify/", audit_page.audit_verify, name="audit_verify"),
     path("people/", people.people, name="people"),
+    path("people/<int:pk>/", people.person, name="person"),
+    path("people/<int:pk>/link/", people.person_link, name="person_link"),
+    path("people/<int:pk>/sign-out/", people.person_sign_out, name="person_sign_out"),
+    path("people/<int:pk>/forget-factors/", people.person_forget_factors, name="person_forget_factors"),
     path("people/<int:pk>/active/", people.person_active, name="person_active"),
     path("people/grants/<int:pk>/remove/", people.grant_remove, name="grant_remove"),
 ]

@@ -194,6 +194,10 @@ ACCOUNT_REAUTHENTICATION_TIMEOUT = env.int("PGPANEL_CONFIRM_MINUTES", 15) * 60
 """Whoever signed in or confirmed longer ago is asked again before something dangerous (`accounts/reauthentication.py`)."""
 APPROVAL_SECONDS = env.int("PGPANEL_APPROVAL_MINUTES", 30) * 60
 """So long a second person's approval of a plan lets it be started (`jobs/second_person.py`)."""
+PASSWORD_RESET_TIMEOUT = env.int("PGPANEL_LINK_HOURS", 24) * 3600
+"""So long a link serves by which somebody chooses a password; an administrator gives it (the people page)."""
+REQUIRE_MFA = env.bool("PGPANEL_REQUIRE_MFA", False)
+MFA_ADAPTER = "clusters.factors.SealedFactors"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "pgpanel"

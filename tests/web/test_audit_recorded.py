@@ -109,7 +109,7 @@ def test_a_new_password_is_recorded_whichever_way_it_came():
 def test_people_and_grants(client):
     cluster, *_nodes = cluster_of_two()
     as_ana(client)
-    client.post("/people/", {"do": "person", "person-username": "bob", "person-password": GOOD})
+    client.post("/people/", {"do": "person", "person-username": "bob"})
     bob = User.objects.get(username="bob")
     client.post("/people/", {"do": "grant", "grant-user": bob.pk, "grant-cluster": cluster.pk, "grant-role": "viewer"})
     client.post("/people/", {"do": "grant", "grant-user": bob.pk, "grant-cluster": cluster.pk, "grant-role": "operator"})
@@ -119,7 +119,8 @@ def test_people_and_grants(client):
     entries = [entry for entry in trail() if entry.action.split(".")[0] in ("person", "grant")]
     said = [(entry.action, entry.who, entry.target, entry.cluster) for entry in entries]
     assert said == [
-        ("person.make", "ana", "bob", ""), ("grant.give", "ana", "bob", "registry"), ("grant.give", "ana", "bob", "registry"),
+        ("person.make", "ana", "bob", ""), ("person.link", "ana", "bob", ""),
+        ("grant.give", "ana", "bob", "registry"), ("grant.give", "ana", "bob", "registry"),
         ("grant.take", "ana", "bob", "registry"), ("person.shut_out", "ana", "bob", ""), ("person.let_in", "ana", "bob", ""),
     ]  # fmt: skip
     given = trail("grant.give")[1]

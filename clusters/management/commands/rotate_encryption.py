@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from clusters import secrets
+from clusters.factors import reseal_factors
 from clusters.models import Credential
 
 
@@ -51,4 +52,5 @@ def rotate() -> tuple[int, int]:
     for pk, sealed in rows:
         if not secrets.is_sealed_with_newest(sealed):
             changed += Credential.objects.filter(pk=pk, sealed=sealed).update(sealed=secrets.resealed(sealed))
-    return changed, len(rows)
+    factors_changed, factors = reseal_factors()
+    return changed + factors_changed, len(rows) + factors
