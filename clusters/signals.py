@@ -8,7 +8,7 @@ from django.dispatch import Signal
 logger = logging.getLogger(__name__)
 
 job_moved = Signal()
-"""Sent by `jobs` when a job has another status than before, or may have. Arguments: job_id, status."""
+"""Sent by `jobs` when a job has another status than before, or may have. Arguments: job_id, status, cluster_id."""
 
 job_finished = Signal()
 """Sent by `jobs` when a job has ended. Arguments: job_id, cluster_id, kind, status."""

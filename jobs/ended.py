@@ -11,7 +11,12 @@ from pgpanel import live
 
 def tell_status(job_id: int, status: str) -> None:
     live.publish_all(f"job:{job_id}", [live.Event("status", {"status": status}), live.Event("steps")])
-    tell(job_moved, Job, job_id=job_id, status=status)
+    tell_moved(job_id, status)
+
+
+def tell_moved(job_id: int, status: str) -> None:
+    cluster_id = Job.objects.values_list("cluster_id", flat=True).get(pk=job_id)
+    tell(job_moved, Job, job_id=job_id, status=status, cluster_id=cluster_id)
 
 
 def on_behalf_of(job_id: int) -> Actor:

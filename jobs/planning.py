@@ -13,11 +13,10 @@ from django.utils import timezone
 
 from clusters import services as clusters
 from clusters.models import Cluster, Node
-from clusters.signals import job_moved, tell
 from jobs.brief import brief_of
 from jobs.dangers import is_grave
 from jobs.edition import edition
-from jobs.ended import note
+from jobs.ended import note, tell_moved
 from jobs.kinds import KINDS
 from jobs.models import Job, JobStep
 from jobs.recipe import Brief, Check, Kind, NodeUnreachable, Plan, World, identities_of, plan_of
@@ -68,7 +67,7 @@ def make_plan(job: Job, open_host: OpenHost | None = None) -> None:
         hosts.close()
     status = Job.objects.values_list("status", flat=True).get(pk=job.pk)
     live.publish(f"job:{job.pk}", "status", {"status": status})
-    tell(job_moved, Job, job_id=job.pk, status=status)
+    tell_moved(job.pk, status)
 
 
 def plan_from(kind: Kind, params: Any, brief: Brief, world: World) -> Plan:

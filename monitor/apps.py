@@ -10,8 +10,8 @@ class MonitorConfig(AppConfig):
 
     def ready(self) -> None:
         from clusters.models import Cluster, Credential, Node, Quarantine  # noqa: PLC0415
-        from clusters.signals import job_finished  # noqa: PLC0415
-        from monitor import stream  # noqa: PLC0415
+        from clusters.signals import job_finished, job_moved  # noqa: PLC0415
+        from monitor import alerts, stream  # noqa: PLC0415
 
         stream.register()
         post_save.connect(_quarantine_changed, sender=Quarantine, dispatch_uid="monitor-saved-Quarantine")
@@ -19,6 +19,7 @@ class MonitorConfig(AppConfig):
             post_save.connect(_cluster_changed, sender=model, dispatch_uid=f"monitor-saved-{model.__name__}")
         post_delete.connect(_cluster_changed, sender=Node, dispatch_uid="monitor-deleted-Node")
         job_finished.connect(_job_finished, dispatch_uid="monitor-job-finished")
+        job_moved.connect(alerts.job_moved, dispatch_uid="monitor-job-moved")
 
 
 def _cluster_changed(sender: Any, instance: Any, created: bool = False, **_more: Any) -> None:

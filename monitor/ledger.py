@@ -20,6 +20,7 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from clusters.signals import tell, topology_changed
 from monitor import books, leases, rollups, stream, zombies
+from monitor.alerts import Watchman
 from monitor.watch import ClusterReport, ClusterTarget
 from pgpanel import live
 
@@ -43,6 +44,7 @@ class Ledger:
         self._reports: deque[ClusterReport] = deque(maxlen=REPORTS_KEPT)
         self._to_publish: deque[ClusterReport] = deque(maxlen=1000)
         self._links: dict[int, tuple[tuple[str, ...], ...]] = {}
+        self._watchman = Watchman()
         self._ending = threading.Event()
         self._reported = threading.Event()
         self._renewed_at = self._tidied_at = 0.0
@@ -67,6 +69,7 @@ class Ledger:
     def claim(self) -> bool:
         """Take what is free; False when there is nothing for us to do."""
         self._held = leases.claim(self.holder, self.capacity_nodes)
+        self._watchman.take_over(self._held)
         self._renewed_at = time.monotonic()
         self._targets = leases.read_targets(self._held, self._held)
         return bool(self._held)
@@ -118,6 +121,7 @@ class Ledger:
         if held != self._held:
             self._targets = leases.read_targets(held, held.keys() - self._held.keys())
             self._held = held
+            self._watchman.take_over(held)
 
     def _write(self) -> None:
         reports = [self._reports.popleft() for _ in range(len(self._reports))]
@@ -129,6 +133,7 @@ class Ledger:
             self._reports.extendleft(reversed(reports))
             raise
         zombies.watch(reports)
+        self._watchman.watch(reports)
         for report in reports:
             if self._links.get(report.cluster_id) != report.links:
                 self._links[report.cluster_id] = report.links

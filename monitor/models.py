@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from clusters.models import Cluster, Node
 
@@ -71,3 +75,107 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cluster_id}: {self.holder or 'nobody'}"
+
+
+class Alert(models.Model):
+    """Something that a person should know of: a rule's breach (`monitor.rules`) that has held for long enough.
+
+    open (it holds) → over (`over_at`). A person may acknowledge an open one: it stays open and reminds nobody any more.
+    about: the node, or another thing of the cluster; values: what its sentence says.
+    """
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="alerts")
+    rule = models.CharField(max_length=40)
+    about = models.CharField(max_length=120, blank=True)
+    severity = models.CharField(max_length=10)
+    values: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    since = models.DateTimeField(help_text="when the breach began; it fired some rounds later")
+    fired_at = models.DateTimeField()
+    over_at = models.DateTimeField(null=True)
+    acknowledged_at = models.DateTimeField(null=True)
+    acknowledged_by = models.CharField(max_length=150, blank=True)
+    comment = models.CharField(_("comment"), max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["-fired_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster", "rule", "about"], condition=models.Q(over_at=None), name="one_open_alert_per_rule_and_thing"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id} {self.rule} {self.about}"
+
+
+class RunningJob(models.Model):
+    """A job that runs on a cluster: what is seen meanwhile is explained by it, for a while (`alerts.EXPLAINS_SECONDS`)."""
+
+    job_id = models.PositiveBigIntegerField(primary_key=True)
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="+")
+    since = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"job {self.job_id} on {self.cluster_id}"
+
+
+class Maintenance(models.Model):
+    """A window in which a cluster wakes nobody, with its reason. What still holds when it ends, fires then."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="maintenances")
+    begins_at = models.DateTimeField(_("begins"))
+    ends_at = models.DateTimeField(_("ends"))
+    reason = models.CharField(_("reason"), max_length=200)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        ordering = ["-begins_at"]
+
+    def __str__(self) -> str:
+        return f"{self.cluster}: {self.reason}"
+
+
+class Channel(models.Model):
+    """Whom alerts wake, and how (`monitor.channels`). settings: what its kind needs, never a secret."""
+
+    kind = models.CharField(max_length=20)
+    name = models.CharField(_("name"), max_length=80)
+    settings: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    least_severity = models.CharField(max_length=10, default="warning")
+    clusters = models.ManyToManyField(Cluster, blank=True, related_name="channels")
+    is_for_all = models.BooleanField(_("all clusters"), default=True)
+    is_active = models.BooleanField(_("active"), default=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Notice(models.Model):
+    """A message to a channel about an alert: "fired" or "over". A row first, so that it survives Redis and workers.
+
+    waiting (due_at) → sent | given up. tries: how often it was tried; error: why the last try failed.
+    """
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        SENT = "sent", _("sent")
+        GIVEN_UP = "given up", _("given up")
+
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="notices")
+    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="notices")
+    what = models.CharField(max_length=10)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.WAITING)
+    due_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["alert", "channel", "what"], name="one_notice_per_alert_channel_and_what")]
+        indexes = [models.Index(fields=["status", "due_at"], name="notices_due")]
+
+    def __str__(self) -> str:
+        return f"{self.alert}: {self.what} to {self.channel}"

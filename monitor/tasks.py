@@ -17,7 +17,7 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 from django.db import DatabaseError
 
-from monitor import leases
+from monitor import leases, notices
 from monitor.collector import Collector
 from monitor.ledger import Ledger
 
@@ -49,6 +49,11 @@ def collect() -> None:
         run(Ledger())
     finally:
         _running.release()
+
+
+@shared_task(name="monitor.tasks.send_notices", expires=ENQUEUED_SECONDS)
+def send_notices() -> None:
+    notices.send_due()
 
 
 def run(ledger: Ledger, is_stopping: Callable[[], bool] = _stopping.is_set) -> None:

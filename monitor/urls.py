@@ -1,6 +1,6 @@
 from django.urls import path
 
-from monitor import views
+from monitor import alert_pages, views
 
 app_name = "monitor"
 urlpatterns = [
@@ -10,4 +10,14 @@ urlpatterns = [
     path("c/<slug:cluster>/card/", views.card, name="card"),
     path("c/<slug:cluster>/chart/", views.lag_chart, name="lag_chart"),
     path("c/<slug:cluster>/lag.json", views.lag_data, name="lag_data"),
+    path("c/<slug:cluster>/alerts/", alert_pages.open_alerts, name="open_alerts"),
+    path("alerts/", alert_pages.alerts, name="alerts"),
+    path("alerts/<int:pk>/acknowledge/", alert_pages.acknowledge, name="acknowledge"),
+    path("maintenance/", alert_pages.maintenance_begin, name="maintenance_begin"),
+    path("maintenance/<int:pk>/end/", alert_pages.maintenance_end, name="maintenance_end"),
+    path("channels/", alert_pages.channels, name="channels"),
+    path("channels/new/<slug:kind>/", alert_pages.channel_new, name="channel_new"),
+    path("channels/<int:pk>/", alert_pages.channel_edit, name="channel_edit"),
+    path("channels/<int:pk>/test/", alert_pages.channel_test, name="channel_test"),
+    path("channels/<int:pk>/remove/", alert_pages.channel_remove, name="channel_remove"),
 ]

@@ -25,6 +25,8 @@ ENCRYPTION_KEY_FILE = VAR_DIR / "encryption.key"
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 BEHIND_TLS = env.bool("PGPANEL_BEHIND_TLS", False)
+PANEL_URL = env.str("PGPANEL_URL", "").rstrip("/")
+"""Where people reach the panel, "https://pgpanel.example": messages about alerts link there."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 SESSION_COOKIE_AGE = env.int("PGPANEL_SESSION_HOURS", 12) * 3600
 SESSION_IDLE_SECONDS = env.int("PGPANEL_SESSION_IDLE_MINUTES", 120) * 60
@@ -147,6 +149,7 @@ CELERY_TASK_ROUTES = {
     "clusters.tasks.*": {"queue": "plans"},
     "accounts.tasks.*": {"queue": "observe"},
     "jobs.tasks.sweep_lost_jobs": {"queue": "observe"},
+    "monitor.tasks.send_notices": {"queue": "notify"},
     "monitor.tasks.*": {"queue": "observe"},
     "webhooks.tasks.*": {"queue": "notify"},
 }

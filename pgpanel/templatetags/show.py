@@ -18,7 +18,7 @@ TONES = {
     "idle": "idle planned queued withdrawn cancelled paused standby no-change skipped caught-up-idle",
     "catching": "catching catching-up warning stale delayed archive-recovery startup reconnecting",
     "stalled": "stalled lost drifted",
-    "broken": "broken failed errored error refused disconnected unreachable down stopped no not-writable",
+    "broken": "broken failed errored error refused disconnected unreachable down stopped no not-writable critical",
 }
 WORDS = {
     "primary": gettext_lazy("primary"), "standby": gettext_lazy("standby"), "unknown": gettext_lazy("unknown"),
@@ -26,6 +26,7 @@ WORDS = {
     "stalled": gettext_lazy("stalled"), "disconnected": gettext_lazy("disconnected"), "stale": gettext_lazy("stale"),
     "unreachable": gettext_lazy("unreachable"), "stopped": gettext_lazy("stopped"), "broken": gettext_lazy("broken"),
     "ok": gettext_lazy("ok"), "warning": gettext_lazy("warning"), "refused": gettext_lazy("refused"),
+    "critical": gettext_lazy("critical"),
 }  # fmt: skip
 """The states that templates name by their key; others bring their own word."""
 TONE_OF = {word: tone for tone, words in TONES.items() for word in words.split()}

@@ -2,7 +2,7 @@
 // Each event becomes a DOM event `live:<event>` on body (detail = its data); htmx parts say hx-trigger="live:steps from:body".
 // The cursor stands in the URL too, so that a fresh connection goes on where the last one ended; who listens drops what it has.
 
-const EVENTS = ["line", "steps", "progress", "status", "sample", "topology", "evidence", "gone"];
+const EVENTS = ["line", "steps", "progress", "status", "sample", "topology", "evidence", "alerts", "gone"];
 const HIDDEN_SECONDS = 30; // browsers allow six connections a host over HTTP/1.1: a tab that nobody sees gives its back
 const RETRY_SECONDS = [1, 2, 4, 8];
 const TONES = { open: "streaming", lost: "catching", closed: "unknown" }; // the words are the mark's own data-open, data-lost, data-closed
