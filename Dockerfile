@@ -19,6 +19,8 @@ COPY clusters clusters
 COPY jobs jobs
 COPY monitor monitor
 COPY remote remote
+COPY webhooks webhooks
+COPY client client
 COPY templates templates
 COPY static static
 ENV PATH=/srv/pgpanel/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PGPANEL_VAR=/var/lib/pgpanel

@@ -27,6 +27,8 @@ PROGRAMS = {
     "demo": {"redis-server": "redis-server"},
     "test": {"redis-server": "redis-server", "chromium": "chromium"},
 }
+WHERE_POSSIBLE = {"test": {"haproxy": "haproxy"}}
+"""What tests do without, and say so when they skip."""
 
 
 def main(target: str) -> None:
@@ -79,6 +81,12 @@ def install_machine_packages(target: str) -> None:
     missing = [package for program, package in PROGRAMS[target].items() if not shutil.which(program, path=search_path())]
     if missing and not (target == "run" and os.environ.get("REDIS_URL")):
         install_by_apt(missing)
+    for program, package in WHERE_POSSIBLE.get(target, {}).items():
+        if not shutil.which(program, path=search_path()):
+            try:
+                install_by_apt([package])
+            except SystemExit:
+                print(f"  {package} cannot be installed here: its tests are skipped")
 
 
 def install_by_apt(packages: list[str]) -> None:
