@@ -12,6 +12,7 @@ from ninja.openapi.schema import OpenAPISchema
 import clusters.api
 import jobs.api
 import monitor.api
+import webhooks.api
 from pgpanel.rest import problems
 from pgpanel.rest.login import LOGINS
 
@@ -46,7 +47,7 @@ api = PanelAPI(
     docs=Swagger({"persistAuthorization": False, "displayRequestDuration": True, "docExpansion": "none", "validatorUrl": None}),
     servers=[{"url": "/", "description": "This panel"}],
 )  # fmt: skip
-for room in (clusters.api, jobs.api, monitor.api):
+for room in (clusters.api, jobs.api, monitor.api, webhooks.api):
     for router in room.ROUTERS:
         api.add_router("", router)
 problems.tell(api, jobs.api.PROBLEMS)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from clusters.models import Cluster
 from webhooks.addresses import AddressRefused, check_url
 from webhooks.catalog import OFFERED
 from webhooks.models import Subscription
-from webhooks.services import KEPT
 
 
 class SubscriptionForm(forms.Form):
@@ -77,9 +74,3 @@ class ReplayForm(forms.Form):
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"],
         help_text=_("Events are kept for 30 days. A receiver recognises what it has already by the webhook-id."),
     )  # fmt: skip
-
-    def clean_since(self) -> datetime:
-        since: datetime = self.cleaned_data["since"]
-        if since < timezone.now() - KEPT:
-            raise ValidationError(_("Events are kept for 30 days."))
-        return since

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.models import User
@@ -143,9 +144,15 @@ def replay(delivery: Delivery) -> None:
     tasks.wake(delivery.subscription_id)
 
 
+class TooLongAgo(ValueError):
+    """Events of that time are forgotten."""
+
+
 @transaction.atomic
 def replay_since(subscription: Subscription, since: datetime) -> int:
-    """All that it would have heard of since then, also what was told before it subscribed. How many."""
+    """All that it would have heard of since then, also what was told before it subscribed. How many. `TooLongAgo`."""
+    if since < timezone.now() - KEPT:
+        raise TooLongAgo(_("Events are kept for 30 days."))
     events = Event.objects.filter(at__gte=since).exclude(type__in=UNASKED)
     if subscription.events:
         events = events.filter(type__in=subscription.events)

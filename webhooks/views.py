@@ -92,7 +92,11 @@ def replay_since(request: HttpRequest, uuid: UUID) -> HttpResponse:
     form = ReplayForm(request.POST)
     if not form.is_valid():
         return _detail(request, found, form)
-    count = services.replay_since(found, form.cleaned_data["since"])
+    try:
+        count = services.replay_since(found, form.cleaned_data["since"])
+    except services.TooLongAgo as error:
+        form.add_error("since", str(error))
+        return _detail(request, found, form)
     text = ngettext("%(count)s event is sent once more.", "%(count)s events are sent once more.", count)
     messages.success(request, text % {"count": count})
     return redirect("webhooks:detail", found.uuid)
