@@ -139,7 +139,7 @@ def test_an_export_is_verified_by_itself_also_a_part_of_the_trail(five, tmp_path
     assert said("verify", "--file", str(whole), "--anchor", str(audit_chain.anchor())) == "whole: 5 entries, 1 anchors hold\n"
     part.write_text("".join(whole.read_text().splitlines(keepends=True)[2:]))
     assert said("verify", "--file", str(part)) == "whole: 3 entries\n"
-    part.write_text(part.read_text().replace("c4", "c9"))
+    part.write_text(part.read_text().replace('"c4"', '"c9"'))
     assert "Entry 4 was changed" in str(refused("verify", "--file", str(part)))
     part.write_text("hello\n")
     assert refused("verify", "--file", str(part)).returncode == 2
