@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets as randomness
 import string
+from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,6 +17,8 @@ from django.utils.translation import gettext as _
 from accounts.audit import record
 from clusters import secrets
 from clusters.models import Cluster, Credential, Node
+from clusters.secrets import EncryptionKeyLost
+from pgpanel.keyring import Kept
 from remote.command import Secret
 from remote.hostkeys import HostKey, generate_key
 
@@ -27,8 +31,43 @@ class KeyUnreadable(ValueError):
 
 
 def secret_of(credential: Credential) -> Secret:
-    """`EncryptionKeyLost` if the panel's keys do not open it."""
-    return secrets.open_sealed(credential.sealed, credential.label)
+    """`EncryptionKeyLost` if the panel's keys do not open it: which one, and what to do."""
+    try:
+        return secrets.open_sealed(credential.sealed, credential.label)
+    except EncryptionKeyLost as error:
+        raise EncryptionKeyLost(f"{error} {mend_of(credential)}") from None
+
+
+def mend_of(credential: Credential) -> str:
+    """What to do about a secret that no key opens."""
+    page = _("on the page “Credentials” of %(cluster)s") % {"cluster": credential.cluster}
+    if credential.cluster is None:
+        return _("Discard the draft or the subscription that it belongs to, and begin anew.")
+    words = {"label": credential.label, "page": page}
+    if is_made_by_panel(credential):
+        return _("“%(label)s”: make a new one %(page)s, then complete the set-up.") % words
+    return _("“%(label)s”: type it again %(page)s.") % words
+
+
+def is_made_by_panel(credential: Credential) -> bool:
+    """A key that the panel made for the hosts among themselves: nobody could type it."""
+    return credential.kind == Credential.Kind.SSH_KEY and credential.purpose != "login"
+
+
+def lost_in(cluster: Cluster) -> list[Credential]:
+    """What a job on the cluster would need and no key opens."""
+    return [each for each in cluster.credentials.prefetch_related("nodes").order_by("label") if not secrets.opens(each.sealed)]
+
+
+def kept() -> Iterator[Kept]:
+    """For `manage.py keys`."""
+    for credential in Credential.objects.select_related("cluster").iterator():
+        name = f"“{credential.label}”" + (_(" of %(cluster)s") % {"cluster": credential.cluster} if credential.cluster else "")
+        yield Kept(name, credential.sealed, mend_of(credential), partial(_swap, credential.pk, credential.sealed))
+
+
+def _swap(pk: int, before: str, sealed: str) -> bool:
+    return bool(Credential.objects.filter(pk=pk, sealed=before).update(sealed=sealed))
 
 
 def key_make(label: str, cluster: Cluster | None = None, purpose: str = "login") -> Credential:
@@ -80,7 +119,18 @@ def secret_replace(credential: Credential, *, key_text: str = "", password: str 
         private, public = _private_and_public(key_text)
         credential.kind, credential.sealed, credential.public_part = Credential.Kind.SSH_KEY, secrets.seal(private), public
     else:
-        credential.kind, credential.sealed, credential.public_part = Credential.Kind.SSH_PASSWORD, secrets.seal(password), ""
+        credential.sealed, credential.public_part = secrets.seal(password), ""
+        if credential.purpose == "login":
+            credential.kind = Credential.Kind.SSH_PASSWORD
+    credential.save()
+    note("credential.replace", credential)
+
+
+@transaction.atomic
+def key_renew(credential: Credential) -> None:
+    """Another key in place of one that the panel made and cannot read any more; the hosts learn of it by the set-up job."""
+    private, public = generate_key(f"pgpanel {credential.label}")
+    credential.sealed, credential.public_part = secrets.seal(private.value), public.strip()
     credential.save()
     note("credential.replace", credential)
 

@@ -5,7 +5,8 @@ Whoever has the database alone can compute neither. A passkey's public key is no
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
 
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
@@ -14,10 +15,10 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from clusters import secrets
+from pgpanel.keyring import Kept, is_sealed
 
 SEALED = ("secret", "seed")
 """The fields of `Authenticator.data` that hold a token."""
-TOKEN = "gAAAA"  # noqa: S105 — how every Fernet token begins; base32 and hexadecimal do not
 NAME = "second factor"
 
 
@@ -33,7 +34,7 @@ class SealedFactors(DefaultMFAAdapter):
 
     def decrypt(self, encrypted_text: str) -> str:
         """What was stored before factors were sealed is read as it is."""
-        if not encrypted_text.startswith(TOKEN):
+        if not is_sealed(encrypted_text):
             return encrypted_text
         try:
             return secrets.open_sealed(encrypted_text, NAME).value
@@ -42,28 +43,22 @@ class SealedFactors(DefaultMFAAdapter):
             raise FactorUnreadable(text) from None
 
 
-def reseal_factors() -> tuple[int, int]:
-    """(changed, all): under the newest key; also what was not sealed yet. May be repeated at any time."""
-    found = Authenticator.objects.exclude(type=Authenticator.Type.WEBAUTHN)
-    changed = sum(_reseal(pk) for pk in found.values_list("pk", flat=True))
-    return changed, found.count()
+def kept() -> Iterator[Kept]:
+    """For `manage.py keys`; what was stored before factors were sealed too."""
+    for factor in Authenticator.objects.exclude(type=Authenticator.Type.WEBAUTHN).select_related("user"):
+        mend = _("On the panel's machine: manage.py person forget-factors %(name)s; then the person sets it up anew.")
+        for field in SEALED:
+            if sealed := factor.data.get(field):
+                name = f"second factor ({factor.type}) of {factor.user}"
+                yield Kept(name, sealed, mend % {"name": factor.user}, partial(_swap, factor.pk, field, sealed))
 
 
 @transaction.atomic
-def _reseal(pk: int) -> bool:
-    """Under a lock: a code that is used meanwhile is noted in the same field."""
+def _swap(pk: int, field: str, before: str, sealed: str) -> bool:
+    """Under a lock: a code that is used meanwhile is noted beside it."""
     factor = Authenticator.objects.select_for_update().filter(pk=pk).first()
-    if factor is None:
+    if factor is None or factor.data.get(field) != before:
         return False
-    fresh = {name: _fresh(value) if name in SEALED else value for name, value in factor.data.items()}
-    if fresh == factor.data:
-        return False
-    factor.data = fresh
+    factor.data[field] = sealed
     factor.save(update_fields=["data"])
     return True
-
-
-def _fresh(value: Any) -> Any:
-    if not isinstance(value, str) or secrets.is_sealed_with_newest(value):
-        return value
-    return secrets.resealed(value) if value.startswith(TOKEN) else secrets.seal(value)

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from accounts.tokens import networks_read
 from clusters.drafts import cluster_name_free
-from clusters.models import Cluster, Draft, Grant, Node, host_validator, name_validator, user_validator
+from clusters.models import Cluster, Credential, Draft, Grant, Node, host_validator, name_validator, user_validator
 from remote.layouts import LAYOUTS, LONGEST, OVERRIDABLE, why_not
 
 LAYOUT_CHOICES = [(name, layout.label) for name, layout in LAYOUTS.items()]
@@ -257,7 +257,13 @@ class RemoveForm(forms.Form):
 
 
 class CredentialForm(forms.Form):
-    """A new secret in place of an old one; nothing is ever shown."""
+    """A new secret in place of an old one; nothing is ever shown. Only a login can be by key."""
+
+    def __init__(self, *args: Any, credential: Credential, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if credential.purpose != "login":
+            del self.fields["key_text"]
+            self.fields["password"].required = True
 
     key_text = forms.CharField(
         label=_("New private key"), required=False, strip=False,

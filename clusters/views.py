@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.reauthentication import dangerous
-from clusters import connections, dangers, services, tasks
+from clusters import connections, dangers, secrets, services, tasks
 from clusters import credentials as keeping
 from clusters.condition import WORST_FIRST, facts_of, is_bare, is_primary_in_trouble, seen_of, state_of, worst_of
 from clusters.drafts import DONE
@@ -163,10 +163,13 @@ def credentials(request: HttpRequest, name: str) -> HttpResponse:
             "credential": credential,
             "fingerprint": keeping.fingerprint(credential.public_part),
             "nodes": list(credential.nodes.all()),
+            "is_lost": not secrets.opens(credential.sealed),
+            "mend": keeping.mend_of(credential),
         }
         for credential in cluster.credentials.prefetch_related("nodes").order_by("kind", "label")
     ]
-    return render(request, "clusters/credentials.html", {"cluster": cluster, "rows": rows})
+    context = {"cluster": cluster, "rows": rows, "is_any_lost": any(row["is_lost"] for row in rows)}
+    return render(request, "clusters/credentials.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -174,18 +177,29 @@ def credentials(request: HttpRequest, name: str) -> HttpResponse:
 def credential_replace(request: HttpRequest, name: str, pk: int) -> HttpResponse:
     """A new secret in place of the stored one, for all nodes that use it."""
     cluster = cluster_or_404(request.user, name, "administrator")
-    credential = cluster.credentials.filter(pk=pk, purpose="login").first()
-    if credential is None:
+    credential = cluster.credentials.filter(pk=pk).first()
+    # what only the server or the hosts know otherwise is typed or made anew only when it is lost
+    if credential is None or (credential.purpose != "login" and secrets.opens(credential.sealed)):
         raise Http404(_("No such credential."))
-    form = CredentialForm(request.POST or None)
+    if keeping.is_made_by_panel(credential):
+        return _renewed(request, cluster, credential)
+    form = CredentialForm(request.POST or None, credential=credential)
     if request.method == "POST" and form.is_valid() and _replaced(credential, form):
         messages.success(request, _("Stored. The old secret is gone from the panel."))
         return redirect("clusters:credentials", cluster.name)
     return render(request, "clusters/credential_replace.html", {"cluster": cluster, "credential": credential, "form": form})
 
 
+def _renewed(request: HttpRequest, cluster: Cluster, credential: Credential) -> HttpResponse:
+    if request.method == "POST":
+        keeping.key_renew(credential)
+        messages.success(request, _("Made. Complete the set-up now: it brings the new key to the hosts."))
+        return redirect("clusters:detail", cluster.name)
+    return render(request, "clusters/credential_replace.html", {"cluster": cluster, "credential": credential, "form": None})
+
+
 def _replaced(credential: Credential, form: CredentialForm) -> bool:
-    key_text, password = form.cleaned_data["key_text"], form.cleaned_data["password"]
+    key_text, password = form.cleaned_data.get("key_text", ""), form.cleaned_data["password"]
     if bool(key_text) == bool(password):
         form.add_error(None, _("Give either a private key or a password."))
         return False

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from django.db import transaction
 from django.utils import timezone
 
+from clusters.secrets import EncryptionKeyLost
 from jobs.act import Actor, CancelAsked, HandOver
 from jobs.brief import brief_of, job_name, settle
 from jobs.claim import Claim, Superseded, claim_job, hand_over, kept_alive
@@ -141,6 +142,8 @@ def _walk(  # noqa: PLR0911 (one return per ending reads best)
     except HostError as error:
         claim.confirm()
         return Ending(Status.FAILED, _paragraphs(error.message, _on_the_hosts(job), error.mend or RESUME))
+    except EncryptionKeyLost as lost:
+        return Ending(Status.FAILED, _paragraphs(str(lost), _on_the_hosts(job), RESUME))
     except Superseded:
         raise
     except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from clusters import services as clusters
-from clusters.models import Cluster, Node
+from clusters.credentials import lost_in, mend_of
+from clusters.models import Cluster, Credential, Node
 from jobs.brief import brief_of
 from jobs.dangers import is_grave
 from jobs.edition import edition
@@ -49,6 +51,9 @@ def make_plan(job: Job, open_host: OpenHost | None = None) -> None:
     hosts = Hosts(open_host or opener(job, None))
     redact = Redactor()
     try:
+        if lost := lost_in(job.cluster):
+            _keep(job, _refused_for(job, lost))
+            return
         brief = brief_of(job)
         redact.add(brief.secrets.values())
         kind = KINDS[job.kind]
@@ -68,6 +73,19 @@ def make_plan(job: Job, open_host: OpenHost | None = None) -> None:
     status = Job.objects.values_list("status", flat=True).get(pk=job.pk)
     live.publish(f"job:{job.pk}", "status", {"status": status})
     tell_moved(job.pk, status)
+
+
+def _refused_for(job: Job, lost: Sequence[Credential]) -> Plan:
+    """No host can be asked while what reaches it cannot be read: which, for which host, and what to do."""
+    checks = tuple(
+        Check(
+            key="key.opens", node=node, title="The panel's key opens what it stored", level="refused",
+            reason=f"no key at hand opens “{credential.label}”", mend=mend_of(credential),
+        )
+        for credential in lost for node in [each.name for each in credential.nodes.all()] or [job.cluster.name]
+    )  # fmt: skip
+    kind = KINDS[job.kind]
+    return Plan(kind=kind.name, title=kind.title(kind.params(job.params)), checks=checks, steps=(), identities={})
 
 
 def plan_from(kind: Kind, params: Any, brief: Brief, world: World) -> Plan:

@@ -13,6 +13,9 @@ from cryptography.fernet import Fernet
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 — Django's own name
+from django.db import connection
+
+from pgpanel import keyring
 
 MIN_SECRET_KEY_LENGTH = 50
 
@@ -38,7 +41,7 @@ def _errors() -> Iterator[CheckMessage]:
     if not settings.ENCRYPTION_KEYS:
         yield Error(
             "PGPANEL_ENCRYPTION_KEYS is empty: SSH keys and passwords could not be kept.",
-            hint="Set it to what `python manage.py rotate_encryption --print-key` prints, and keep a copy elsewhere.",
+            hint="Set it to what `python manage.py keys make` prints, and keep a copy elsewhere.",
             id="pgpanel.E002",
         )  # fmt: skip
     if settings.DEBUG:
@@ -83,7 +86,7 @@ def _keys_are_keys() -> Iterator[CheckMessage]:
         except ValueError:
             yield Error(
                 f"Key {position} of PGPANEL_ENCRYPTION_KEYS is not a Fernet key (32 bytes in url-safe base64).",
-                hint="`python manage.py rotate_encryption --print-key` prints one.", id="pgpanel.E006",
+                hint="`python manage.py keys make` prints one.", id="pgpanel.E006",
             )  # fmt: skip
 
 
@@ -96,3 +99,28 @@ def _networks_are_networks() -> Iterator[CheckMessage]:
                 f"PGPANEL_WEBHOOK_NETWORKS: {error}.",
                 hint="Networks separated by commas: 10.20.0.0/16,fd12::/48.", id="pgpanel.E020",
             )  # fmt: skip
+
+
+def keys_open_what_is_sealed(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001
+    databases: Sequence[str] | None = None,
+    **_options: Any,
+) -> list[CheckMessage]:
+    """With the database only (`check --database default`, `migrate`, `run_panel`): what no key opens. Nothing stops for it."""
+    if not databases or not _is_migrated():
+        return []
+    lost = [kept for kept in keyring.everything() if keyring.is_sealed(kept.sealed) and not keyring.opens(kept.sealed)]
+    if not lost:
+        return []
+    names = ", ".join(kept.name for kept in lost[:5]) + (", …" if len(lost) > 5 else "")
+    return [
+        Warning(
+            f"No key at hand opens {len(lost)} of the stored secrets: {names}.",
+            hint="Put the key back that sealed them; `python manage.py keys check` says what to do about each if it is gone.",
+            id="pgpanel.W003",
+        )
+    ]
+
+
+def _is_migrated() -> bool:
+    return {"clusters_credential", "mfa_authenticator"} <= set(connection.introspection.table_names())

@@ -92,6 +92,6 @@ def test_every_variable_that_the_settings_read_is_explained():
 def test_a_first_key_can_be_made_on_a_production_machine_that_has_none():
     environment = {"PATH": os.environ["PATH"], "PGPANEL_PRODUCTION": "1", "PGPANEL_VAR": os.environ.get("TMPDIR", "/tmp")}
     root = Path(__file__).parents[2]
-    command = [sys.executable, "manage.py", "rotate_encryption", "--print-key"]
+    command = [sys.executable, "manage.py", "keys", "make"]
     made = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=True)
     Fernet(made.stdout.strip())

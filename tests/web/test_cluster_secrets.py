@@ -12,6 +12,7 @@ from clusters import credentials, secrets, services
 from clusters.credentials import KeyUnreadable
 from clusters.models import Credential
 from clusters.secrets import EncryptionKeyLost
+from pgpanel import keyring
 
 pytestmark = pytest.mark.django_db
 
@@ -46,24 +47,24 @@ def test_a_key_file_that_is_gone_is_not_papered_over_with_a_new_one(key_file):
 
 def test_rotation_reseals_everything_and_may_be_stopped_and_started_again(key_file, capsys):
     kept = [credentials.password_keep(f"geheim {number}", "login", "root") for number in range(3)]
-    secrets.add_key_to_file()
-    Credential.objects.filter(pk=kept[0].pk).update(sealed=secrets.resealed(kept[0].sealed))  # an earlier run came this far
-    call_command("rotate_encryption")
-    assert "2 of 3 secrets encrypted anew" in capsys.readouterr().out
-    secrets.drop_old_keys_of_file()
+    keyring.add_key_to_file()
+    Credential.objects.filter(pk=kept[0].pk).update(sealed=secrets.seal("geheim 0"))  # an earlier run came this far
+    call_command("keys", "rotate")
+    assert "2 encrypted anew, 1 had the newest key already" in capsys.readouterr().out
+    keyring.drop_old_keys_of_file()
     opened = [credentials.secret_of(Credential.objects.get(pk=each.pk)).value for each in kept]
     assert opened == ["geheim 0", "geheim 1", "geheim 2"]
-    call_command("rotate_encryption", "--new-key")
+    call_command("keys", "rotate", "--new-key")
     assert len(key_file.read_text().split()) == 1
 
 
 def test_rotation_with_a_lost_key_changes_nothing_and_says_so(key_file):
     credential = credentials.password_keep("geheim", "login", "root")
     key_file.unlink()
-    call_command("rotate_encryption", "--print-key")
-    secrets.add_key_to_file()
-    with pytest.raises(CommandError, match="cannot be read"):
-        call_command("rotate_encryption")
+    call_command("keys", "make")
+    keyring.add_key_to_file()
+    with pytest.raises(CommandError, match="1 left as they are"):
+        call_command("keys", "rotate")
     assert Credential.objects.get().sealed == credential.sealed
 
 

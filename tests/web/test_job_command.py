@@ -28,7 +28,7 @@ def small_kind_without_a_broker(settings, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def cluster(monkeypatch, tmp_path):
+def cluster(small_kind_without_a_broker, monkeypatch, tmp_path):
     cluster = make_cluster()
     hosts = make_hosts(tmp_path)
     monkeypatch.setattr(planning.clusters, "host_of", lambda node, lock=None: hosts[node.name])

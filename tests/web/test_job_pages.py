@@ -37,7 +37,7 @@ def small_kind_without_a_broker(settings, monkeypatch):
 
 
 @pytest.fixture
-def cluster():
+def cluster(small_kind_without_a_broker):
     return make_cluster()
 
 

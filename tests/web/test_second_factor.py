@@ -128,7 +128,7 @@ def test_nothing_in_the_database_makes_a_code(ana, secret):
 def test_a_new_key_seals_the_factors_anew(ana, secret, settings):
     codes = Authenticator.objects.get(type="recovery_codes").wrap().get_unused_codes()
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.ENCRYPTION_KEYS]
-    call_command("rotate_encryption")
+    call_command("keys", "rotate")
     settings.ENCRYPTION_KEYS = settings.ENCRYPTION_KEYS[:1]
     assert Authenticator.objects.get(type="recovery_codes").wrap().get_unused_codes() == codes
     client = halfway()
@@ -141,7 +141,7 @@ def test_a_factor_of_before_it_was_sealed_goes_on_and_is_sealed_with_the_next_ke
     client = halfway()
     client.post("/accounts/2fa/authenticate/", {"code": code_of(secret)})
     assert is_in(client)
-    call_command("rotate_encryption")
+    call_command("keys", "rotate")
     assert Authenticator.objects.get(type="totp").data["secret"].startswith("gAAAA")
 
 

@@ -314,7 +314,7 @@ def test_secrets_are_sealed_rotated_with_the_others_and_gone_with_the_subscripti
     sealed = Credential.objects.get(kind="webhook").sealed
     assert secret not in sealed
     assert secrets.open_sealed(sealed, "x").value == secret
-    call_command("rotate_encryption", "--new-key")
+    call_command("keys", "rotate", "--new-key")
     assert Credential.objects.get(kind="webhook").sealed != sealed
     subscription.refresh_from_db()
     assert services.secrets_of(subscription) == [secret]

@@ -26,6 +26,7 @@ class Command(BaseCommand):
     def handle(self, *, bind: str, port: int, redis_port: int | None, **_options: Any) -> None:
         call_command("check", deploy=False)
         call_command("migrate", verbosity=0)
+        call_command("check", databases=["default"], tags=["database"])
         call_command("first_administrator")
         var: Path = settings.VAR_DIR
         (var / "log").mkdir(exist_ok=True)
