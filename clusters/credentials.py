@@ -51,7 +51,7 @@ def mend_of(credential: Credential) -> str:
 
 def is_made_by_panel(credential: Credential) -> bool:
     """A key that the panel made for the hosts among themselves: nobody could type it."""
-    return credential.kind == Credential.Kind.SSH_KEY and credential.purpose != "login"
+    return credential.purpose.startswith("archive:")
 
 
 def lost_in(cluster: Cluster) -> list[Credential]:
