@@ -16,6 +16,7 @@ const zone = document.documentElement.dataset.zone || undefined;
 const clocks = [true, false].map((withSeconds) => new Intl.DateTimeFormat("en-GB", {
   hour: "2-digit", minute: "2-digit", second: withSeconds ? "2-digit" : undefined, timeZone: zone,
 }));
+const date = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: zone });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: zone });
 
 /** A CSS colour as the canvas understands it, in the present theme. */
@@ -122,7 +123,7 @@ class LagChart {
     for (const plot of this.plots) plot.destroy();
     this.box.replaceChildren();
     this.box.removeAttribute("aria-busy");
-    if (!this.nodes.size) { this.empty(); this.plots = []; return; }
+    if (!this.nodes.size) { this.empty(); this.say(); this.plots = []; return; }
     const look = { text: colour("--tblr-secondary", this.box), grid: colour("--tblr-border-color", this.box) };
     look.lines = [1, 2, 3, 4, 5, 6].map((number) => colour(`--series-${number}`, this.box));
     this.plots = [["seconds", 170, (v) => (v === null ? "–" : secondsShown(v))], ["bytes", 170, (v) => (v === null ? "–" : bytesShown(v))]].map(
@@ -150,7 +151,7 @@ class LagChart {
       legend: { live: true },
       scales: { x: { range: () => this.span() }, y: { range: (_plot, _min, max) => [0, Math.max(least, (max ?? 0) * 1.1)] } },
       series: [
-        { label: this.box.dataset[`${unit}Label`] || (unit === "seconds" ? "Time behind" : "Bytes behind"), value: (_plot, at) => (at ? clocks[0].format(at * 1000) : "") },
+        { label: this.box.dataset[`${unit}Label`] || (unit === "seconds" ? "Time behind" : "Bytes behind"), value: (_plot, at) => (at ? (this.window > 3600 ? day : clocks[0]).format(at * 1000) : "") },
         ...[...this.nodes.keys()].map((name, number) => ({
           label: name, stroke: look.lines[number % look.lines.length], dash: DASHES[number % DASHES.length], width: 2,
           points: { show: false }, spanGaps: false, value: (_plot, v) => shown(v),
@@ -164,7 +165,7 @@ class LagChart {
     };
   }
 
-  clock(at) { return (this.window > 36 * 3600 ? day : clocks[this.window > 3600 ? 1 : 0]).format(at * 1000); }
+  clock(at) { return (this.window > 36 * 3600 ? date : clocks[this.window > 3600 ? 1 : 0]).format(at * 1000); }
 
   /** The window's two ends: now is where the newest sample is, or the clock when samples have stopped. */
   span() {
