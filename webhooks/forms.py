@@ -72,5 +72,5 @@ class ReplayForm(forms.Form):
     since = forms.DateTimeField(
         label=_("Since"), widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"],
-        help_text=_("Events are kept for 30 days. A receiver recognises what it has already by the webhook-id."),
+        help_text=_("In the panel's time zone, at most 30 days ago. A receiver recognises what it has already by the webhook-id."),
     )  # fmt: skip

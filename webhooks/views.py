@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.models import User
 from clusters.forms import RemoveForm
 from clusters.rights import require
+from clusters.secrets import EncryptionKeyLost
 from webhooks import services
 from webhooks.catalog import OFFERED
 from webhooks.forms import ReplayForm, SubscriptionForm
@@ -39,8 +40,12 @@ def new(request: HttpRequest) -> HttpResponse:
     require(request.user, "administrator", None)
     form = SubscriptionForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        made, secret = services.subscribe(_person(request), **form.wanted)
-        return _shown_once(request, made, secret)
+        try:
+            made, secret = services.subscribe(_person(request), **form.wanted)
+        except EncryptionKeyLost as error:
+            form.add_error(None, str(error))
+        else:
+            return _shown_once(request, made, secret)
     return render(request, "webhooks/edit.html", {"form": form, "catalog": OFFERED})
 
 
@@ -64,7 +69,11 @@ def edit(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @never_cache
 def rotate(request: HttpRequest, uuid: UUID) -> HttpResponse:
     found = _found(request, uuid)
-    return _shown_once(request, found, services.secret_rotate(found))
+    try:
+        return _shown_once(request, found, services.secret_rotate(found))
+    except EncryptionKeyLost as error:
+        messages.error(request, str(error))
+        return redirect("webhooks:detail", found.uuid)
 
 
 @require_POST

@@ -149,3 +149,13 @@ def test_it_is_removed_by_its_name(boss):
     boss.post(address, {"name": "desk"})
     assert not Subscription.objects.exists()
     assert not Credential.objects.filter(kind="webhook").exists()
+
+
+def test_a_lost_key_is_said_in_place_of_a_secret(boss, settings, tmp_path):
+    subscription = made()
+    settings.ENCRYPTION_KEYS, settings.ENCRYPTION_KEY_FILE = [], tmp_path / "gone"
+    page = text(boss.post("/webhooks/new/", {"name": "second", "url": URL, "is_for_all": "on"}))
+    assert "The stored secrets cannot be read" in page
+    page = text(boss.post(f"/webhooks/{subscription.uuid}/secret/", follow=True))
+    assert "The stored secrets cannot be read" in page
+    assert Subscription.objects.count() == 1
