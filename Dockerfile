@@ -28,4 +28,5 @@ RUN mkdir -p /var/lib/pgpanel && chown pgpanel /var/lib/pgpanel \
     && PGPANEL_PRODUCTION=1 SECRET_KEY=build-only DATABASE_URL=sqlite:////tmp/build.sqlite3 PGPANEL_VAR=/tmp python manage.py collectstatic --noinput --skip-checks
 USER pgpanel
 EXPOSE 8000
-CMD ["uvicorn", "pgpanel.asgi:application", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["uvicorn", "pgpanel.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", "--no-server-header", "--no-proxy-headers", \
+    "--ws", "none", "--http", "h11", "--h11-max-incomplete-event-size", "32768", "--limit-concurrency", "1000"]

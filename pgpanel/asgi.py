@@ -5,8 +5,9 @@ import os
 from django.core.asgi import get_asgi_application
 
 from pgpanel.checks import refuse_unsafe_start
+from pgpanel.limits import bounded
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pgpanel.settings")
 
-application = get_asgi_application()
+application = bounded(get_asgi_application())
 refuse_unsafe_start()

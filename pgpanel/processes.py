@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
+WEB = (
+    "--no-access-log --no-server-header --no-proxy-headers --ws none --http h11 --h11-max-incomplete-event-size 32768"
+    " --limit-concurrency 1000"
+)
+"""h11 bounds headers; who asks is told from X-Forwarded-For in one place only, `accounts.acting`; no page speaks by web socket."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ def worker(queues: str, pool: str, concurrency: int, copies: int = 1) -> Process
 def processes(bind: str, port: int, var: Path, redis_port: int | None) -> list[Process]:
     """Everything that one machine runs. Two workers on `jobs`, so that one's death hands its job to the other at once."""
     panel = [
-        Process("web", f"{BIN}/python -m uvicorn pgpanel.asgi:application --host {bind} --port {port} --no-access-log"
+        Process("web", f"{BIN}/python -m uvicorn pgpanel.asgi:application --host {bind} --port {port} {WEB}"
                        " --timeout-graceful-shutdown 2 --log-level warning"),
         worker("jobs,emergency", "prefork", 1, copies=2),
         # kept free for a promotion or a fence, whatever the others are busy with

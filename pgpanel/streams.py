@@ -20,7 +20,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.db import connections
-from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseBase, HttpResponseForbidden, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseBase, HttpResponseNotFound, StreamingHttpResponse
 
 from accounts.sessions import is_over
 from pgpanel.live import CHANNEL, TOPICS, Event
@@ -40,7 +40,9 @@ POLL_SECONDS = 1.0
 RECONNECT_SECONDS = 0.5
 QUEUE_EVENTS = 500
 MANY_EVENTS = 1000
-MOST_TOPICS = 20
+MOST_TOPICS, MOST_TOPIC = 20, 40
+MOST_STREAMS_EACH = 40
+"""Open at once for one person, in one process: each holds a connection."""
 
 
 class Hub:
@@ -55,6 +57,10 @@ class Hub:
         self._viewers.add(viewer)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._listen())
+
+    def count(self, person: int) -> int:
+        """How many streams of this person are open here."""
+        return sum(viewer.person == person for viewer in self._viewers)
 
     async def leave(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
@@ -130,8 +136,9 @@ async def in_database(function: Callable[P, T], *arguments: P.args, **named: P.k
 class Viewer:
     """One open stream: what it watches, how far it is, what has arrived."""
 
-    def __init__(self, topics: list[str], after: int) -> None:
+    def __init__(self, topics: list[str], after: int, person: int = 0) -> None:
         self.topics = topics
+        self.person = person
         self.cursors = dict.fromkeys(topics, after)
         self.states: dict[tuple[str, str], dict[str, Any]] = {}
         self.has_gap = True
@@ -183,20 +190,25 @@ class Viewer:
 
 async def stream(request: HttpRequest) -> HttpResponseBase:
     topics = request.GET.getlist("topic")
-    after = request.GET.get("after") or "0"
-    after = max(after, request.headers.get("Last-Event-ID", "0"), key=lambda text: int(text) if text.isdecimal() else -1)
-    known = [topic for topic in topics if ":" in topic and topic.partition(":")[0] in TOPICS]
-    if not topics or known != topics or len(topics) > MOST_TOPICS or not after.isdecimal() or len(after) > 18:
+    after, seen = _number(request.GET.get("after") or "0"), _number(request.headers.get("Last-Event-ID") or "0")
+    known = [topic for topic in topics if ":" in topic and topic.partition(":")[0] in TOPICS and len(topic) < MOST_TOPIC]
+    if not topics or known != topics or len(topics) > MOST_TOPICS or after < 0:
         return HttpResponseBadRequest("?topic=<kind>:<id>&after=<number>", content_type="text/plain")
-    if not await sync_to_async(_may)(request, topics):
-        return HttpResponseForbidden("not yours to see", content_type="text/plain")
+    if not await sync_to_async(_may)(request, topics):  # what one may not see does not exist
+        return HttpResponseNotFound("there is nothing to hear", content_type="text/plain")
     await sync_to_async(connections.close_all)()  # what the request opened; the stream may stay open for hours
-    return stream_of(request, topics, int(after))
+    return stream_of(request, topics, max(after, seen))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else -1
 
 
 def stream_of(request: HttpRequest, topics: list[str], after: int) -> StreamingHttpResponse:
     """For whoever may hear these topics: that has been asked."""
-    response = StreamingHttpResponse(_events(request, Viewer(topics, after)), content_type="text/event-stream")
+    response = StreamingHttpResponse(
+        _events(request, Viewer(topics, after, request.user.pk or 0)), content_type="text/event-stream"
+    )
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"  # a proxy in front must not hold lines back
     return response
@@ -204,11 +216,19 @@ def stream_of(request: HttpRequest, topics: list[str], after: int) -> StreamingH
 
 async def _events(request: HttpRequest, viewer: Viewer) -> AsyncIterator[bytes]:
     source = hub()
+    if source.count(viewer.person) >= MOST_STREAMS_EACH:
+        yield _encoded(Event("gone"))
+        return
     source.join(viewer)
     rights_at = sent_at = asked_at = time.monotonic()
     try:
         yield b": live\n\n"
         while True:
+            if time.monotonic() - rights_at >= RIGHTS_SECONDS:
+                rights_at = time.monotonic()
+                if not await in_database(_still_may, request, viewer.topics):
+                    yield _encoded(Event("gone"))
+                    return
             found = viewer.take()
             patience = RECONCILE_SECONDS if source.is_connected else POLL_SECONDS
             if viewer.has_gap or time.monotonic() - asked_at >= patience:
@@ -217,17 +237,12 @@ async def _events(request: HttpRequest, viewer: Viewer) -> AsyncIterator[bytes]:
             if found:
                 sent_at = time.monotonic()
                 yield b"".join(_encoded(event) for event in found)
-            if time.monotonic() - rights_at >= RIGHTS_SECONDS:
-                rights_at = time.monotonic()
-                if not await in_database(_still_may, request, viewer.topics):
-                    yield _encoded(Event("gone"))
-                    return
             if time.monotonic() - sent_at >= KEEP_ALIVE_SECONDS:
                 sent_at = time.monotonic()
                 yield b": still here\n\n"
             viewer.arrived.clear()
             if not viewer.has_gap and not viewer.is_waiting():
-                await _arrival(viewer, min(patience, KEEP_ALIVE_SECONDS))
+                await _arrival(viewer, min(patience, RIGHTS_SECONDS))
     finally:
         await source.leave(viewer)
 

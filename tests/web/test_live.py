@@ -180,7 +180,8 @@ def redis_subscriptions(server: RedisServer) -> int:
 async def test_a_job_of_a_cluster_that_is_not_yours_is_not_heard(redis_server, job):
     client = AsyncClient()
     await client.aforce_login(await User.objects.acreate(username="stranger"))
-    assert (await client.get("/live/", {"topic": f"job:{job.pk}"})).status_code == 403
+    assert (await client.get("/live/", {"topic": f"job:{job.pk}"})).status_code == 404
+    assert (await client.get("/live/", {"topic": "job:999999"})).status_code == 404
 
 
 async def test_nonsense_is_refused(redis_server, job, ana):
