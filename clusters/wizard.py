@@ -17,7 +17,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.models import User
 from clusters import dangers, drafts, services, tasks
@@ -36,15 +36,18 @@ def person(request: HttpRequest) -> User:
     return cast(User, request.user)
 
 
+@require_GET
 def wizard_new(request: HttpRequest) -> HttpResponse:
     """A new draft, or this person's untouched one."""
     return _start(request, Draft.Kind.SETUP)
 
 
+@require_GET
 def import_new(request: HttpRequest) -> HttpResponse:
     return _start(request, Draft.Kind.IMPORT)
 
 
+@require_GET
 def node_add(request: HttpRequest, name: str) -> HttpResponse:
     return _start(request, Draft.Kind.ADD_NODE, cluster_or_404(request.user, name, "administrator"))
 

@@ -32,6 +32,7 @@ from jobs.second_person import approval_of
 from jobs.show import planned_steps, troubles
 from jobs.stored import plan_from_json
 from jobs.views import person, where_from
+from remote.rows import number
 
 FRESH_SECONDS = 8.0
 """Older evidence is gathered anew when somebody opens the page."""
@@ -165,10 +166,9 @@ def _chosen(cluster: Cluster, found: ClusterEvidence, form: WayForm) -> Way | No
 
 def _planned(request: HttpRequest, cluster: Cluster) -> Job | None:
     """The plan that this page led to, as long as it is worth reading."""
-    job_id = request.GET.get("job", "")
-    if not job_id.isdecimal():
-        return None
-    return Job.objects.filter(pk=job_id, cluster=cluster, kind=KIND, created_at__gt=timezone.now() - PLAN_KEPT).first()
+    return Job.objects.filter(
+        pk=number(request.GET.get("job", "")), cluster=cluster, kind=KIND, created_at__gt=timezone.now() - PLAN_KEPT
+    ).first()
 
 
 def _page(

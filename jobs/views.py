@@ -35,6 +35,7 @@ from jobs.second_person import approval_of
 from jobs.show import passed, planned_steps, proven_of, step_rows, troubles
 from jobs.stored import plan_from_json
 from remote.errors import OTHER_HOST_KEY
+from remote.rows import number
 
 LINES_SHOWN = 2000
 """A page begins with the last so many lines; the download has all."""
@@ -50,7 +51,10 @@ def job_or_404(request: HttpRequest, job_id: int, role: str = "viewer") -> Job:
     )
     if job is None:
         raise Http404(_("No such job."))
-    cluster_or_404(person(request), job.cluster.name, role)  # type: ignore[arg-type]
+    try:
+        cluster_or_404(person(request), job.cluster.name, role)  # type: ignore[arg-type]
+    except Http404:
+        raise Http404(_("No such job.")) from None  # not a word that there is one
     return job
 
 
@@ -147,8 +151,7 @@ def _settings_page(request: HttpRequest, form: JobForm, kind_name: str) -> HttpR
 
 def _initial(request: HttpRequest, form_class: type[JobForm], cluster: Cluster) -> dict[str, Any]:
     """From an earlier job's parameters (back from its plan), else from what was last seen; the address bar has the last word."""
-    job_id = request.GET.get("job", "")
-    earlier = Job.objects.filter(cluster=cluster, pk=job_id).first() if job_id.isdecimal() else None
+    earlier = Job.objects.filter(cluster=cluster, pk=number(request.GET.get("job", ""))).first()
     initial = form_class.first_values(cluster) | (form_class.as_typed(earlier) if earlier else {})
     for name, field in form_class.base_fields.items():
         if name in request.GET:
@@ -296,8 +299,7 @@ def _told(request: HttpRequest, job_id: int) -> Job:
 def job_log(request: HttpRequest, job_id: int) -> HttpResponse:
     """The whole log as text; `?after=seq` what came since."""
     job = job_or_404(request, job_id)
-    after = request.GET.get("after", "0")
-    lines = LogLine.objects.filter(job=job, seq__gt=int(after) if after.isdecimal() else 0)
+    lines = LogLine.objects.filter(job=job, seq__gt=number(request.GET.get("after", "")))
     response = HttpResponse("".join(_log_line(line) for line in lines.iterator()), content_type="text/plain; charset=utf-8")
     if "after" not in request.GET:
         response["Content-Disposition"] = f'attachment; filename="job-{job.pk}.txt"'

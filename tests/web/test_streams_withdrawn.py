@@ -19,7 +19,6 @@ from pgpanel import streams
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    # Django leaves the (empty) body of a request whose client goes to the garbage collector
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
