@@ -16,6 +16,8 @@ STATE_SECONDS = 20.0
 PING_SECONDS = 2.0
 CHECKPOINT_SECONDS = 1800.0
 SALVAGE_SECONDS = 120.0
+FILLED_SECONDS = 60.0
+"""A slow link may take so long for the rest of a WAL file: nobody waits for it yet."""
 SHORT_SECONDS = 2.0
 """What has not arrived by then does not come by itself, where the candidate's receiver has lost its primary."""
 PROMOTE_SECONDS = 75.0
@@ -164,12 +166,12 @@ class Conductor:
     def _warm_up(self) -> None:
         """All that can be done before the stop; nobody notices it."""
         at, timeline = self._old_checkpoint()
-        self._require_following(at)
+        self._require_following(at, self.gap.catch_up_seconds)
         self._new_checkpoint(timeline)
         self._ask_slowly(OLD, NEW, "fill")
         at, self.timeline = self._old_checkpoint()  # what was written meanwhile: so that the stop's own has little to do
         self.cues.check()
-        self._require_following(at)
+        self._require_following(at, max(self.gap.catch_up_seconds, FILLED_SECONDS))
 
     def _stop(self) -> Ending:
         self.has_stopped, self.stop_said_at = True, time.monotonic()
@@ -201,13 +203,12 @@ class Conductor:
                 f"Nothing was stopped. Look into the server's log of {self.gap.new}, then resume.",
             )  # fmt: skip
 
-    def _require_following(self, at: str) -> None:
+    def _require_following(self, at: str, seconds: float) -> None:
         """Before anything is stopped: the candidate keeps up."""
-        seconds = self.gap.catch_up_seconds
         answer = self._ask_slowly(NEW, OLD, f"reach {at} {seconds:.0f}", seconds + WORD_SECONDS)
         if not answer.startswith("past "):
             raise Ended(
-                "", f"{self.gap.new} does not keep up with {self.gap.old}: within {self.gap.catch_up_seconds:g} s it did not"
+                "", f"{self.gap.new} does not keep up with {self.gap.old}: within {seconds:g} s it did not"
                 f" replay the checkpoint at {at} ({answer}). Nothing was stopped.",
                 f"Does its WAL receiver run, and is its replay paused? On {self.gap.new}, look at pg_stat_wal_receiver",
             )  # fmt: skip
