@@ -8,7 +8,9 @@ class ClustersConfig(AppConfig):
     verbose_name = "What we have"
 
     def ready(self) -> None:
-        from clusters import credentials, factors  # noqa: PLC0415 — models must be loaded
+        from clusters import credentials, factors, restored  # noqa: PLC0415 — models must be loaded
+        from pgpanel import backup  # noqa: PLC0415
 
         keyring.register("credentials", credentials.kept)
         keyring.register("second factors", factors.kept)
+        backup.restored.connect(restored.settle, dispatch_uid="clusters-restored")

@@ -10,11 +10,12 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         from clusters.offers import register  # noqa: PLC0415 (models are not loaded before)
         from clusters.signals import job_finished, quarantined_node_seen  # noqa: PLC0415
-        from jobs import kept, offers, quarantine, stream  # noqa: PLC0415
-        from pgpanel import live  # noqa: PLC0415
+        from jobs import kept, offers, quarantine, restored, stream  # noqa: PLC0415
+        from pgpanel import backup, live  # noqa: PLC0415
 
         live.register("job", stream.may_hear, stream.replay)
         register(offers.offers)
+        backup.restored.connect(restored.settle, dispatch_uid="jobs-restored")
         job_finished.connect(kept.note_kept, dispatch_uid="jobs-note-kept")
         job_finished.connect(quarantine.heed_end, dispatch_uid="jobs-quarantine")
         quarantined_node_seen.connect(_fence, dispatch_uid="jobs-fence")

@@ -22,6 +22,7 @@ class Job(models.Model):
     running   → succeeded | failed (expected: a step did not become done; drift) | errored (our bug)
               → cancelled (asked by `cancel_requested_at`; the remote process is proven ended)
               → queued (its worker stopped or went silent: handed to the next one) | lost (handed on ten times without progress)
+    queued, running → lost (the panel was restored from a backup; `jobs.restored`)
     failed, errored, cancelled, lost → queued (resume: same plan, from the first step that is not done)
     """
 
