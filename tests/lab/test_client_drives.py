@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from host_reach import needs_own_machines
 from panel_real import RealPanel, add_cluster, real_panel, wait_for
 from redis_server import RedisServer
 
@@ -124,3 +125,29 @@ def test_following_outlives_a_restart_of_the_web_process_and_ctrl_c_leaves_the_j
     texts = [line["text"].split("\n")[0] for line in panel.lines(plan["id"])]
     assert [text for text in texts if text and text not in said] == []
     assert panel.job(plan["id"])["status"] == "succeeded"
+
+
+def test_a_lost_primary_is_promoted_away_from_by_evidence_and_a_typed_name(panel: RealPanel, client: Client, new_lab: Any) -> None:
+    lab = new_lab()
+    needs_own_machines(lab)
+    pg1, pg2 = lab.up("pg1"), lab.up("pg2", create=False)
+    add_cluster(panel, lab, "night", {"pg1": pg1, "pg2": pg2})
+    words = [word for each in ("primary=pg1", "standbys=pg2", "start_guard=false") for word in ("--set", each)]
+    done = client("run", "setup", "night", *words, "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    wait_for(lambda: client("primary", "night").returncode == 0, "the panel sees the primary")
+    alive = client("promote", "night", input="pg1\n")
+    assert (alive.returncode, "Nothing may be promoted" in alive.stderr) == (3, True), alive.stdout + alive.stderr
+
+    pg1.sql("CREATE TABLE last_words AS SELECT 1 AS said")
+    pg1.run(["kill", "-9", pg1.run(["head", "-n", "1", f"{pg1.data_directory}/postmaster.pid"]).stdout.strip()])
+    evidence = told(client("evidence", "night", "--json"))
+    assert (evidence["primary"], evidence["verdict"]) == ("pg1", "stopped_proven")
+    shown = client("promote", "night", input="pg3\n")
+    assert (shown.returncode, "nothing was changed" in shown.stderr) == (6, True), shown.stdout + shown.stderr
+    assert pg2.sql("SELECT pg_is_in_recovery()") == [["t"]]
+    promoted = client("promote", "night", input="pg2\n")
+    assert promoted.returncode == 0, promoted.stdout + promoted.stderr
+    assert "stopped proven" in promoted.stdout
+    assert pg2.sql("SELECT said FROM last_words") == [["1"]]
+    assert pg2.sql("SELECT pg_is_in_recovery()") == [["f"]]
