@@ -25,13 +25,13 @@ def first_administrator(username: str, password: str) -> User | None:
 
 
 @transaction.atomic
-def person_create(username: str, password: str = "", *, full_name: str = "", is_service: bool = False) -> User:
-    """Without a password: one chooses it by a link (`sign_in_path`), a service account comes by token.
+def person_create(username: str, password: str = "", *, full_name: str = "") -> User:
+    """Without a password they choose it by a link (`sign_in_path`).
 
     ValidationError when the name is taken or the password too weak.
     """
     first_name, _, last_name = full_name.strip().partition(" ")
-    user = User(username=username, first_name=first_name, last_name=last_name, is_service=is_service)
+    user = User(username=username, first_name=first_name, last_name=last_name)
     user.full_clean(exclude=["password"])
     if password:
         validate_password(password, user)
@@ -39,7 +39,7 @@ def person_create(username: str, password: str = "", *, full_name: str = "", is_
     else:
         user.set_unusable_password()
     user.save()
-    record("person.make", username, detail={"is_service": True} if is_service else None)
+    record("person.make", username)
     return user
 
 

@@ -29,9 +29,10 @@ def people(request: HttpRequest) -> HttpResponse:
     person_form = PersonForm(request.POST if do == "person" else None, prefix="person")
     grant_form = GrantForm(request.POST if do == "grant" else None, prefix="grant")
     if do == "person" and person_form.is_valid():
-        user = accounts.person_create(**person_form.cleaned_data)
-        if user.is_service:
-            return redirect("clusters:person", user.pk)
+        name, full_name = person_form.cleaned_data["username"], person_form.cleaned_data["full_name"]
+        if person_form.cleaned_data["is_service"]:
+            return redirect("clusters:person", accounts.service_create(name).pk)
+        user = accounts.person_create(name, full_name=full_name)
         return _person_page(request, user, link=_link(request, user))
     if do == "grant" and grant_form.is_valid():
         given = grant_form.cleaned_data

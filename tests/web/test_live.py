@@ -16,6 +16,8 @@ from job_world import make_cluster
 from redis_server import RedisServer
 
 from accounts.models import User
+from accounts.services import person_let_in
+from accounts.sessions import sessions_end
 from clusters.models import Grant
 from jobs.log import line_data
 from jobs.models import Job, LogLine
@@ -206,6 +208,27 @@ async def test_a_stream_ends_with_the_session(redis_server, job, ana, monkeypatc
     await client.aforce_login(ana)
     listener = await listen(ana, job, client=client)
     await client.alogout()
+    await listener.until(lambda: not listener.is_open)
+    assert listener.events[-1] == ("gone", {})
+    await listener.close()
+
+
+@pytest.mark.usefixtures("redis_server")
+@pytest.mark.parametrize("end", ["idle", "sign-out", "shut-out"])
+async def test_a_stream_ends_however_the_session_does(job, ana, monkeypatch, settings, end):
+    assert streams.RIGHTS_SECONDS <= 5
+    monkeypatch.setattr(streams, "RIGHTS_SECONDS", 0.1)
+    client = AsyncClient()
+    await client.aforce_login(ana)
+    await client.get("/account/")
+    listener = await listen(ana, job, client=client)
+    await listener.until(lambda: listener.events)
+    if end == "idle":
+        settings.SESSION_IDLE_SECONDS = -1
+    elif end == "sign-out":
+        await sync_to_async(sessions_end)(ana)
+    else:
+        await sync_to_async(person_let_in)(ana, is_active=False)
     await listener.until(lambda: not listener.is_open)
     assert listener.events[-1] == ("gone", {})
     await listener.close()

@@ -195,7 +195,7 @@ def client_of(user) -> Client:
 def test_the_plans_page_says_who_may_approve_and_lets_them(job, ana, bob):
     starter, approver = client_of(ana), client_of(bob)
     page = starter.get(f"/jobs/{job.pk}/plan/").content.decode()
-    assert "May approve it: bob" in page
+    assert "who may approve it: <b>bob</b>" in page
     assert f"http://testserver/jobs/{job.pk}/plan/" in page
     assert f"/jobs/{job.pk}/start/" not in page
     assert starter.post(f"/jobs/{job.pk}/start/", {"hash": job.plan_hash}).status_code == 409
