@@ -27,6 +27,7 @@ check: ## the fast part, under a minute: ruff, mypy, import contracts, migration
 	@$(RUN) -m mypy .
 	@.venv/bin/lint-imports --no-cache
 	@$(RUN) manage.py makemigrations --check --dry-run
+	@$(RUN) audit_dependencies.py
 	@$(RUN) -m pytest -q tests/unit tests/plans $(ARGS)
 
 test: ## everything: unit, plans, web, lab, browser
