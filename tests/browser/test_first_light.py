@@ -79,7 +79,7 @@ def sign_in_by_hand(visitor: Visitor) -> None:
     user, page = person("ana", is_superuser=True), visitor.go("/")
     page.get_by_label("Username").fill("ana")
     page.get_by_label("Password").fill(user.known_password)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url(visitor.url + "/")
 
 

@@ -33,7 +33,7 @@ def test_a_wrong_password_is_refused_beside_the_form(stranger: Visitor) -> None:
     page = stranger.go("/accounts/login/")
     page.get_by_label("Username").fill("nobody")
     page.get_by_label("Password").fill("not-the-password")
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     assert page.get_by_role("alert").inner_text()
     stranger.look("login-refused")
 
@@ -117,7 +117,7 @@ def enter(visitor: Visitor, user: Any, is_all: bool = True) -> None:
     page = visitor.go("/accounts/login/")
     page.get_by_label("Username").fill(user.username)
     page.get_by_label("Password").fill(user.known_password)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url(visitor.url + "/" if is_all else "**/2fa/authenticate/")
 
 
