@@ -98,10 +98,10 @@ class Rehearsal(Conductor):
         if (old.role, new.role) != ("primary", "standby"):
             raise Ended("", f"{self.gap.old} is “{old.role}”, {self.gap.new} is “{new.role}”: there is nothing to rehearse.")
         first, (at, timeline) = timed(self._old_checkpoint)
-        caught_up, _ = timed(lambda: self._require_following(at))
+        caught_up, _ = timed(lambda: self._require_following(at, self.gap.catch_up_seconds))
         candidate, _ = timed(lambda: self._new_checkpoint(timeline))
         second, (at, timeline) = timed(self._old_checkpoint)
-        self._require_following(at)
+        self._require_following(at, self.gap.catch_up_seconds)
         word = max(self._round_trip(OLD), self._round_trip(NEW))
         self._leave()
         return Ending("", self._told(first, caught_up, candidate, second, word))
