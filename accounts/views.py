@@ -12,6 +12,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
@@ -42,6 +43,7 @@ def you(request: HttpRequest) -> HttpResponse:
         "keys": [one for one in factors if one.type == Authenticator.Type.WEBAUTHN],
         "identities": list(SocialAccount.objects.filter(user=user)),
         "sign_on_label": settings.OIDC_LABEL if settings.OIDC_ISSUER else "",
+        "token_count": user.tokens.filter(revoked_at=None, expires_at__gt=timezone.now()).count(),
         "grants": user.grants.select_related("cluster").order_by("cluster__name"),
     }
     return render(request, "accounts/you.html", context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from clusters import drafts, tasks
+from clusters import drafts, tasks, unattended
 from clusters.models import Cluster, Credential, Draft, DraftHost
 
 
@@ -49,7 +50,7 @@ def begin(
     rows = [{name: value for name, value in row.items() if not name.endswith("host_key")} for row in hosts]
     draft.data = {
         "hosts_form": {"rows": rows, "cluster_name": name},
-        "unattended": {"finish": finish, "primary": primary, "error": ""},
+        "unattended": {"finish": finish, "primary": primary, "error": "", "since": 0},
     }
     draft.page = "found"
     draft.save()
@@ -61,8 +62,10 @@ def begin(
     return draft
 
 
-def look(draft: Draft) -> None:
-    drafts.hosts_asking(draft)
+def look(draft: Draft, hosts: Sequence[DraftHost] | None = None) -> None:
+    """By a task, which then goes on by itself. hosts: None = all."""
+    unattended.note(draft, since=time.time(), error="")
+    drafts.hosts_asking(draft, hosts)
     tasks.start_look_at_draft(draft)
 
 
@@ -74,6 +77,5 @@ def peer_add(draft: Draft, address: str, expected: str) -> DraftHost:
     host = drafts.peer_add(draft, peer.address, peer.name)
     host.expected_fingerprint = expected
     host.save(update_fields=["expected_fingerprint"])
-    drafts.hosts_asking(draft, [host])
-    tasks.start_look_at_draft(draft)
+    look(draft, [host])
     return host

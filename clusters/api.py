@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from ninja import Field, Schema
 
 from accounts.models import User
-from clusters import api_drafts, api_kept, api_people, services, tasks
+from clusters import api_audit, api_drafts, api_kept, api_people, services, tasks
 from clusters.api_routers import clusters as router
 from clusters.api_routers import nodes
 from clusters.api_schemas import ClusterOut, FactsOut, NodeOut, OfferOut
@@ -27,7 +27,7 @@ from pgpanel.rest.problems import Fault, Problem, form_invalid
 from pgpanel.rest.rules import Name, needs, of_cluster, of_node, oneself
 from pgpanel.rest.topology import tag_of
 
-ROUTERS = (router, nodes, api_drafts.router, api_kept.router, api_people.router)
+ROUTERS = (router, nodes, api_drafts.router, api_kept.router, api_people.router, api_audit.router)
 
 ACTIVE_JOB = ("queued", "running")
 M = TypeVar("M", bound=Model)

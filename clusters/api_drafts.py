@@ -113,7 +113,7 @@ class DraftOut(Schema):
     id: UUID
     kind: Literal["setup", "import", "add-node"]
     status: Literal["looking", "waiting", "refused", "done"] = Field(
-        description="waiting: for you (`in_the_way` says what); refused: a host is (its error and mend say why)."
+        description="looking: ask again; waiting: for you (`in_the_way` says for what); refused: a host is, and says why."
     )
     cluster: str | None = Field(description="The cluster that it became, or that it adds a node to.")
     in_the_way: str
@@ -148,7 +148,9 @@ def _status(draft: Draft, hosts: Sequence[DraftHost]) -> Any:
     statuses = {host.status for host in hosts}
     if DraftHost.Status.ASKING in statuses:
         return "looking"
-    return "refused" if DraftHost.Status.REFUSED in statuses else "waiting"
+    if DraftHost.Status.REFUSED in statuses:
+        return "refused"
+    return "looking" if unattended.is_working(draft) else "waiting"
 
 
 def _in_the_way(draft: Draft, hosts: Sequence[DraftHost]) -> str:

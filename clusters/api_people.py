@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Field, Router, Schema
@@ -173,7 +172,7 @@ class PersonOut(Schema):
 
 class PersonIn(Schema):
     username: str = Field(min_length=1, max_length=150)
-    password: str = Field("", max_length=500, description="The first one, for a person; a service account has none.")
+    full_name: str = Field("", max_length=150)
     is_service: bool = Field(False, description="A program's account: comes by token only.")
 
 
@@ -210,15 +209,24 @@ def person_list(after: After = "", limit: Limit = 100) -> object:
 @router.post("/people", response={201: PersonOut}, summary="Let somebody in: without a role they see nothing")
 @needs("administrator", over_all)
 def person_add(body: PersonIn) -> HttpResponse:
-    if bool(body.password) == body.is_service:
-        said = _("A person has a first password, a service account none.")
-        raise Problem(422, "not-valid", said, [Fault(said, "password")])
-    try:
-        made = accounts.service_create(body.username) if body.is_service else accounts.person_create(body.username, body.password)
-    except ValidationError as error:
-        named = error.message_dict if hasattr(error, "error_dict") else {"password": error.messages}
-        raise ValidationError(named) from None
+    """A person chooses the password by a link (`POST …/link`); a service account comes by token only."""
+    named = {"full_name": body.full_name}
+    made = accounts.service_create(body.username) if body.is_service else accounts.person_create(body.username, **named)
     return answered(201, PersonOut.of(made), location=f"/api/v1/people/{made.pk}")
+
+
+class LinkOut(Schema):
+    link: str | None = Field(description="Works once; null where the call is repeated.")
+
+
+@router.post("/people/{id}/link", response={201: LinkOut}, summary="A link by which this person chooses a password")
+@needs("administrator", of_person)
+def person_link(request: HttpRequest, person: User) -> HttpResponse:
+    """Hand it over yourself: it is kept nowhere."""
+    if person.is_service or not person.is_active:
+        said = _("Not for service accounts, nor for somebody who is shut out.")
+        raise Problem(409, "no-link", said, [Fault(said)])
+    return answered(201, LinkOut(link=request.build_absolute_uri(accounts.sign_in_path(person))))
 
 
 @router.get("/people/{id}", response=PersonOut, summary="One person")

@@ -1,10 +1,13 @@
 """Drafts that go on by themselves, for programs (`clusters.adding` begins them): a host key is accepted where it is the expected
 one, and the cluster is made as soon as nothing is in the way. Pages ask a person at each of these places.
 
-What was asked for stands in `draft.data["unattended"]`: {"finish": bool, "primary": name, "error": what came of it}.
+What was asked for stands in `draft.data["unattended"]`: {"finish": bool, "primary": name, "error": what came of it, "since": when a
+task began to work on it, epoch seconds; 0 = none does}.
 """
 
 from __future__ import annotations
+
+import time
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
@@ -12,23 +15,40 @@ from django.utils.translation import gettext as _
 from clusters import drafts
 from clusters.models import Cluster, Draft, DraftHost
 
+WORKING_SECONDS = 120
 ROUNDS = 3
 """Look, accept, look again; a jump host's key comes before its host's."""
 
 
 def go_on(draft: Draft) -> None:
     """After a look, from its task: accept what is as expected, look again, and leave the draft if it may be left. Speaks SSH."""
-    asked = draft.data.get("unattended")
-    if asked is None:
+    if "unattended" not in draft.data:
         return
-    for _round in range(ROUNDS):
-        accepted = [host for host in draft.hosts.filter(status=DraftHost.Status.HOST_KEY) if _accepted(host)]
-        if not accepted:
-            break
-        drafts.hosts_asking(draft, accepted)
-        drafts.draft_look(draft)
-    if asked["finish"]:
-        finish(draft)
+    try:
+        for _round in range(ROUNDS):
+            accepted = [host for host in draft.hosts.filter(status=DraftHost.Status.HOST_KEY) if _accepted(host)]
+            if not accepted:
+                break
+            drafts.hosts_asking(draft, accepted)
+            drafts.draft_look(draft)
+        if draft.data["unattended"]["finish"]:
+            finish(draft)
+    finally:
+        if draft.page != drafts.DONE:
+            note(draft, since=0)
+
+
+def note(draft: Draft, **told: str | float) -> None:
+    """Into what is kept of it; other parts of the draft may have been changed meanwhile."""
+    draft.refresh_from_db(fields=["data"])
+    draft.data = {**draft.data, "unattended": {**draft.data["unattended"], **told}}
+    draft.save(update_fields=["data"])
+
+
+def is_working(draft: Draft) -> bool:
+    """Is a task at it? Between two looks a host may seem to wait for a person."""
+    since: float = draft.data.get("unattended", {}).get("since", 0)
+    return time.time() - since < WORKING_SECONDS
 
 
 def _accepted(host: DraftHost) -> bool:
@@ -64,8 +84,5 @@ def finish(draft: Draft, *, is_asked: bool = False) -> Cluster | None:
     except (drafts.DraftNotReady, ValidationError) as error:
         if is_asked:
             raise
-        draft.refresh_from_db()
-        said = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        draft.data = {**draft.data, "unattended": {**asked, "error": said}}
-        draft.save(update_fields=["data"])
+        note(draft, error=" ".join(error.messages) if isinstance(error, ValidationError) else str(error))
         return None

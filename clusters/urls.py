@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from clusters import audit_page, fence_page, people, views, wizard
+from clusters import audit_page, fence_page, people, token_pages, views, wizard
 
 app_name = "clusters"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -28,6 +28,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("audit/", audit_page.audit, name="audit"),
     re_path(r"^audit/export\.(?P<format>csv|jsonl)$", audit_page.audit_export, name="audit_export"),
     path("audit/verify/", audit_page.audit_verify, name="audit_verify"),
+    path("tokens/", token_pages.token_list, name="tokens"),
+    path("tokens/<slug:public_id>/revoke/", token_pages.token_end, name="token_end"),
     path("people/", people.people, name="people"),
     path("people/<int:pk>/", people.person, name="person"),
     path("people/<int:pk>/link/", people.person_link, name="person_link"),

@@ -44,7 +44,7 @@ def _schemas_of_problems() -> dict[str, Any]:
 
 api = PanelAPI(
     title="pgpanel", version="1", description=DESCRIPTION, urls_namespace="api-v1", auth=LOGINS,
-    docs=Swagger({"persistAuthorization": False, "displayRequestDuration": True, "docExpansion": "none", "validatorUrl": None}),
+    docs=Swagger({"persistAuthorization": False, "displayRequestDuration": True, "docExpansion": "list", "validatorUrl": None}),
     servers=[{"url": "/", "description": "This panel"}],
 )  # fmt: skip
 for room in (clusters.api, jobs.api, monitor.api, webhooks.api):

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 KEPT = timedelta(hours=24)
 HEADERS = ("Location", "ETag")
-ONCE_ONLY = ("secret",)
+ONCE_ONLY = ("secret", "link")
 """Fields that are shown once; in a repeated answer they are null."""
 
 

@@ -71,7 +71,7 @@ def _node_over_all(user: User, role: Role, path: Mapping[str, Any]) -> Node:
     return cast(Node, node)
 
 
-over_node = Scope("all", _node_over_all, of_node.path, of_node.cluster)
+over_node = Scope("all, of a node", _node_over_all, of_node.path, of_node.cluster)
 """A node, by whoever has the role over all clusters."""
 over_all = Scope("all", lambda user, role, _path: require(user, role, None), {}, gives=False)
 oneself = Scope("oneself", lambda user, _role, _path: user, {})

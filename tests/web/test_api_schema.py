@@ -87,7 +87,9 @@ def test_every_operation_keeps_its_word(case, world):
 
 
 def is_able(role: str, declared: dict) -> bool:
-    return role == "root" or (declared["x-scope"] != "all" and RANK[role] >= RANK[declared["x-required-role"] or "viewer"])
+    return role == "root" or (
+        not declared["x-scope"].startswith("all") and RANK[role] >= RANK[declared["x-required-role"] or "viewer"]
+    )
 
 
 def test_counts(capsys):

@@ -81,7 +81,8 @@ def walked(resolver: Any, namespace: str = "", before: str = "") -> Iterator[tup
 
 def api_rules() -> dict[str, dict[str, str]]:
     """By route: what each endpoint declares of itself, which is what is enforced."""
-    scopes = {"all": OVER_ALL, "oneself": ANY, "signed in": ANY, "draft": OWN, "token": OWN}
+    scopes = {"all": OVER_ALL, "oneself": ANY, "signed in": ANY, "draft": OWN, "token": OWN, "some cluster": SOME_CLUSTER}
+    scopes["all, of a node"] = SEE_THEN_OVER_ALL
     found: dict[str, dict[str, str]] = {}
     for _prefix, router in api._routers:
         for path, view in router.path_operations.items():
@@ -187,13 +188,14 @@ def world(settings) -> World:
         },
         "accounts:session_end": {"pk": 999_999}, "webhooks:replay": {"pk": delivery.pk}, "monitor:acknowledge": {"pk": alert.pk},
         "monitor:maintenance_end": {"pk": window.pk}, "clusters:credential_replace": {"pk": credential.pk},
-        "clusters:grant_remove": {"pk": grant.pk}, "api-v1:credential_replace": {"id": credential.pk},
+        "clusters:grant_remove": {"pk": grant.pk}, "clusters:token_end": {"public_id": token.public_id},
+        "api-v1:credential_replace": {"id": credential.pk},
         "api-v1:grant_remove": {"id": grant.pk},
     }  # fmt: skip
     verbs = ("", "_active", "_link", "_sign_out", "_forget_factors")
     values |= {f"clusters:person{verb}": {"pk": people["viewer"].pk} for verb in verbs}
     values |= {f"monitor:channel_{verb}": {"pk": channel.pk, "kind": "email"} for verb in ("new", "edit", "test", "remove")}
-    values |= {f"api-v1:person_{verb}": {"id": people["viewer"].pk} for verb in ("read", "edit")}
+    values |= {f"api-v1:person_{verb}": {"id": people["viewer"].pk} for verb in ("read", "edit", "link")}
     values |= {f"api-v1:token_{verb}": {"id": token.public_id} for verb in ("read", "end")}
     return World(cluster, values, people)
 

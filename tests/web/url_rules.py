@@ -44,6 +44,8 @@ RULES: dict[str, dict[str, str]] = {
     "clusters:node_remove": BOTH_ADMINISTER,
     "clusters:node_fence": {"GET": OPERATE, "POST": SEE_THEN_OVER_ALL},
     "clusters:node_fence_test": POST_OPERATE,
+    "clusters:tokens": {"GET": ANY, "POST": ANY},
+    "clusters:token_end": {"POST": OWN},
     "clusters:people": BOTH_OVER_ALL,
     "clusters:person": {"GET": OVER_ALL},
     "clusters:person_active": {"POST": OVER_ALL},
