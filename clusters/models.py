@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import uuid
 from collections.abc import Collection
 from typing import Any
@@ -23,6 +24,17 @@ name_validator = RegexValidator(
 host_validator = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9.:_%-]*$", _("A host name or an IP address."))
 user_validator = RegexValidator(r"^[A-Za-z_][A-Za-z0-9._-]*\$?$", _("The name of a login account."))
 port_validators = [MinValueValidator(1), MaxValueValidator(65535)]
+
+
+def why_no_host(address: str) -> str:
+    """Of an address that no server of a cluster has, but a cloud's metadata service, or everybody at once; "" = none such."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    is_odd = ip.is_multicast or ip.is_unspecified or (ip.version == 4 and (ip.is_link_local or str(ip) == "255.255.255.255"))
+    return str(_("No host of a cluster has this address.")) if is_odd else ""
 
 
 class Cluster(models.Model):
@@ -119,6 +131,9 @@ class HostAddress(models.Model):
             if isinstance(field, models.CharField) and field.name not in (exclude or ())
             and visible(getattr(self, field.name)) != getattr(self, field.name)
         }  # fmt: skip
+        for name in {"ssh_host", "jump_host", "node_address"} - set(exclude or ()):
+            if why := why_no_host(getattr(self, name)):
+                found[name] = why
         if "overrides" not in (exclude or ()):
             for name, value in self.overrides.items():
                 why = layouts.why_not(name, value) if name in layouts.OVERRIDABLE else "nothing that a layout says"
