@@ -11,7 +11,7 @@ from ninja import Field, Query, Router, Schema
 from accounts.audit_search import Search
 from accounts.trail import AuditEntry
 from clusters.rights import entries_for
-from pgpanel.rest.paging import After, Limit, Page, paged
+from pgpanel.rest.paging import After, Limit, Page, When, paged
 from pgpanel.rest.rules import Scope, needs
 
 router = Router(tags=["Audit"])
@@ -43,8 +43,8 @@ class EntriesWanted(Schema):
     action: str = Field("", max_length=60, pattern="^[a-z_.]*$", description='A whole one, or its noun ("job").')
     cluster: str = Field("", max_length=39, pattern="^[a-z0-9-]*$")
     text: str = Field("", max_length=200, pattern=r"^[^\x00]*$", description="Anywhere in an entry.")
-    since: datetime | None = None
-    until: datetime | None = Field(None, description="Exclusive.")
+    since: When | None = None
+    until: When | None = Field(None, description="Exclusive.")
 
 
 of_trail = Scope("some cluster", lambda user, _role, _path: entries_for(user), {})

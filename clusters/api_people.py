@@ -17,7 +17,7 @@ from clusters.granting import grant_give, grant_take
 from clusters.models import Cluster, Grant
 from clusters.rights import clusters_for, require
 from pgpanel.rest.answers import answered
-from pgpanel.rest.paging import After, Limit, Page, paged
+from pgpanel.rest.paging import After, Limit, Page, When, paged
 from pgpanel.rest.problems import Fault, Problem
 from pgpanel.rest.rules import Name, Number, Scope, needs, oneself, over_all
 
@@ -87,7 +87,7 @@ class TokenIn(Schema):
     role: RoleName = "viewer"
     clusters: list[Name] | None = Field(None, max_length=100, description="On these only; null: wherever its user may.")
     networks: list[str] = Field([], max_length=50, examples=[["10.0.0.0/24"]])
-    expires_at: datetime | None = Field(None, description="Within a year; without: in 90 days.")
+    expires_at: When | None = Field(None, description="Within a year; without: in 90 days.")
     user: str = Field("", max_length=150, description="A service account; empty: yourself.")
 
 

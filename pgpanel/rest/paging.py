@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from django.db.models import Model, QuerySet
 from ninja import Field, Query, Schema
+from pydantic import AwareDatetime, BeforeValidator
 
 from pgpanel.rest.problems import Fault, Problem
 
@@ -16,7 +17,16 @@ M = TypeVar("M", bound=Model)
 MOST = 500
 Limit = Annotated[int, Query(100, ge=1, le=MOST, description="At most so many.")]
 After = Annotated[str, Query("", max_length=200, description="The `next` of the page before.")]
-Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+def _iso(value: Any) -> Any:
+    if isinstance(value, str) and "T" not in value.upper():
+        raise ValueError("Write it as 2026-11-23T04:00:00Z.")
+    return value
+
+
+When = Annotated[AwareDatetime, BeforeValidator(_iso)]
+"""A moment with its zone; never a bare number, which would be taken for one."""
 
 
 class Page(Schema, Generic[T]):

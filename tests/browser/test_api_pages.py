@@ -27,7 +27,7 @@ def root(stranger: Visitor) -> Visitor:
 def test_the_interactive_docs_call_the_api_by_the_session(root: Visitor) -> None:
     cluster_create("registry")
     page = root.go("/api/v1/docs")
-    page.get_by_text("Clusters that you may see").click()
+    page.get_by_text("Clusters that you may see", exact=True).click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
     page.locator(".live-responses-table .response-col_status", has_text="200").first.wait_for()

@@ -274,6 +274,8 @@ def test_the_trail_is_told_as_far_as_one_administers(root, admin, registry):
     cluster_of_two("other")
     assert {entry["cluster"] for entry in admin.get("/audit?action=cluster").json()["items"]} == {"registry"}
     assert {entry["cluster"] for entry in root.get("/audit?action=cluster").json()["items"]} == {"registry", "other"}
+    for wrong in ("0.5", "2026-11-23T04:00:00", "yesterday"):
+        assert root.get(f"/audit?until={wrong}").json()["errors"][0]["field"] == "until"
     page = root.get("/audit?limit=1").json()
     assert page["items"][0]["number"] == int(page["next"])
     assert root.get(f"/audit?limit=1&after={page['next']}").json()["items"][0]["number"] == int(page["next"]) - 1
