@@ -61,6 +61,25 @@ def test_after_kill_9_of_the_postmaster_its_wal_is_fetched_and_any_start_of_it_i
     assert pg1.sql("SELECT pg_is_in_recovery()") == [["t"]]
 
 
+def test_a_standby_that_has_replayed_exactly_to_the_end_of_a_wal_file_lacks_nothing(lab: Lab) -> None:
+    room = made(lab, ["pg1", "pg2"])
+    pg1, pg2 = room.hosts["pg1"], room.hosts["pg2"]
+    pg1.sql("CREATE TABLE kept AS SELECT 1 AS id")
+    end = pg1.sql("SELECT pg_switch_wal(); SELECT pg_current_wal_lsn()")[-1][0]
+    assert end.endswith("000000"), "something was written meanwhile"
+    wait_for(lambda: pg2.sql("SELECT pg_last_wal_replay_lsn()") == [[end]])
+    kill_postmaster(pg1)
+    promoted(room, ["pg1", "pg2"], candidate="pg2", primary="pg1")
+    assert pg2.sql("SELECT pg_is_in_recovery(), (SELECT count(*) FROM kept)") == [["f", "1"]]
+
+
+def wait_for(holds: Callable[[], bool], seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def test_a_primary_that_was_shut_down_in_good_order_comes_back_as_a_standby(lab: Lab) -> None:
     room = made(lab, ["pg1", "pg2"])
     pg1, pg2 = room.hosts["pg1"], room.hosts["pg2"]

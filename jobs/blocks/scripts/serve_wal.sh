@@ -30,6 +30,19 @@ for name in $(ls "$wal" | grep -E '^[0-9A-F]{24}$|^[0-9A-F]{8}\.history$' | sort
         ;;
     esac
 done
+# replayed exactly to the end of the last file that was written here: nothing follows yet
+per_log=$((0x100000000 / segment_bytes))
+number() { echo $((0x$(echo "$1" | cut -c1-8) * per_log + 0x$(echo "$1" | cut -c9-16))); } # of LLLLLLLLSSSSSSSS
+if [ $timeline -eq 0 ] && [ $((0x${position#*/} % segment_bytes)) -eq 0 ]; then
+    name=$(ls "$wal" | grep -E '^[0-9A-F]{24}$' | while read -r each; do
+        [ "$(number "${each#????????}")" -ne $(($(number "$from") - 1)) ] || ! is_written "$each" || echo "$each"
+    done | sort | tail -n 1)
+    if [ -n "$name" ]; then
+        echo "last $((0x$(echo "$name" | cut -c1-8))) none"
+        tar -cf - -T /dev/null
+        exit
+    fi
+fi
 [ $timeline -gt 0 ] || { echo "the WAL from $position on is not here any more" >&2; exit 3; }
 case "$names " in *[0-9A-F]"$from "*) ;; *) echo "the WAL at $position is not here any more" >&2; exit 3 ;; esac
 
