@@ -28,7 +28,8 @@ PRINTED = r"^[^\x00-\x1f\x7f]*$"
 
 
 def _alert(user: User, role: Role, path: Mapping[str, Any]) -> Alert:
-    found = Alert.objects.select_related("cluster").filter(pk=path["alert"], cluster__in=clusters_for(user)).first()
+    known = Alert.objects.select_related("cluster").filter(cluster__in=clusters_for(user), rule__in=WORDS)
+    found = known.filter(pk=path["alert"]).first()
     if found is None:
         raise Http404(_("No such alert."))
     cluster_or_404(user, found.cluster.name, role)

@@ -73,13 +73,6 @@ def test_a_standby_that_has_replayed_exactly_to_the_end_of_a_wal_file_lacks_noth
     assert pg2.sql("SELECT pg_is_in_recovery(), (SELECT count(*) FROM kept)") == [["f", "1"]]
 
 
-def wait_for(holds: Callable[[], bool], seconds: float = 10) -> None:
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
 def test_a_primary_that_was_shut_down_in_good_order_comes_back_as_a_standby(lab: Lab) -> None:
     room = made(lab, ["pg1", "pg2"])
     pg1, pg2 = room.hosts["pg1"], room.hosts["pg2"]

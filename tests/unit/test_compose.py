@@ -1,6 +1,7 @@
 """docker-compose.yml, checked by docker-compose itself where it is installed."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -40,3 +41,10 @@ def test_a_missing_secret_is_named_and_refused(name):
     done = config(**{key: value for key, value in SECRETS.items() if key != name})
     assert done.returncode != 0
     assert name in done.stdout + done.stderr
+
+
+def test_every_setting_that_is_explained_reaches_the_containers():
+    explained = set(re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+    text = (ROOT / "docker-compose.yml").read_text()
+    of_one_machine = {"DEBUG", "PGPANEL_VAR"}
+    assert {name for name in explained - of_one_machine if f"    {name}:" not in text} == set()
