@@ -16,3 +16,12 @@ def django_db_modify_db_settings(django_db_modify_db_settings, tmp_path_factory)
     settings = connections["default"].settings_dict
     if settings["ENGINE"].endswith("sqlite3"):
         settings["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def nobody_has_called_before(settings):
+    """How often the API may be called is counted in the process and by address: not from one test to the next."""
+    from django.core.cache import caches
+
+    caches["process"].clear()
+    settings.API_RATE = settings.API_RATE_PER_ADDRESS = "100000/m"
