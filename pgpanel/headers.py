@@ -12,7 +12,7 @@ from django.utils.decorators import sync_and_async_middleware
 PERMISSIONS = (
     "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), display-capture=(), fullscreen=(), geolocation=(),"
     " gyroscope=(), hid=(), magnetometer=(), microphone=(), midi=(), payment=(), screen-wake-lock=(), serial=(), usb=(),"
-    " xr-spatial-tracking=(), clipboard-read=(), clipboard-write=(self), publickey-credentials-create=(self),"
+    " xr-spatial-tracking=(), clipboard-read=(self), clipboard-write=(self), publickey-credentials-create=(self),"
     " publickey-credentials-get=(self)"
 )
 """Of all that a browser can do for a page, this panel uses copying and passkeys."""

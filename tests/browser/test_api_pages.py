@@ -38,8 +38,8 @@ def test_the_interactive_docs_call_the_api_by_the_session(root: Visitor) -> None
     block.get_by_role("button", name="Try it out").click()
     block.get_by_placeholder("name").fill("registry")
     block.get_by_role("button", name="Execute").click()
-    block.locator(".live-responses-table .response-col_status").first.wait_for()
-    assert block.locator(".live-responses-table .response-col_status").first.inner_text().startswith("202")
+    block.locator(".live-responses-table tbody .response-col_status").first.wait_for()
+    assert block.locator(".live-responses-table tbody .response-col_status").first.inner_text().startswith("202")
     page.screenshot(path="screenshots/api-docs.png")
 
 

@@ -136,7 +136,7 @@ def plan_go_back_and_plan_again(visitor: Visitor) -> None:
     page.locator("#id_archive_hold_megabytes").fill("777")
     page.get_by_role("button", name=make).click()
     page.locator("#plan .btn-primary").wait_for()
-    page.get_by_role("link", name="Back to the settings").click()
+    page.get_by_role("link", name="Change the settings").click()
     assert page.locator("#id_archive_hold_megabytes").input_value() == "777"
     page.get_by_role("button", name=make).click()
     page.locator("#plan .btn-primary").wait_for()
@@ -179,6 +179,7 @@ def the_chart_moves(visitor: Visitor) -> None:
 def add_a_standby(visitor: Visitor, host: Host) -> None:
     """From the cluster's page to the plan for a third host."""
     page = visitor.page
+    page.locator("#cluster-more summary").click()
     page.get_by_role("link", name="Add a standby").click()
     name_the_host(visitor, 0, host)
     put_the_key(visitor, [host])
