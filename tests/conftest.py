@@ -19,9 +19,11 @@ def django_db_modify_db_settings(django_db_modify_db_settings, tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)
-def nobody_has_called_before(settings):
+def nobody_has_called_before(monkeypatch):
     """How often the API may be called is counted in the process and by address: not from one test to the next."""
+    from django.conf import settings
     from django.core.cache import caches
 
     caches["process"].clear()
-    settings.API_RATE = settings.API_RATE_PER_ADDRESS = "100000/m"
+    for rate in ("API_RATE", "API_RATE_PER_ADDRESS"):
+        monkeypatch.setattr(settings, rate, "100000/m")
