@@ -14,6 +14,8 @@ from remote.errors import HostError
 OpenPart = Callable[[Part, bool], Dialogue]
 """Opens a part; True: over a new connection, because the line was lost."""
 OPENED_WITHIN_SECONDS, MOST_OPENINGS = 10.0, 3
+MOST_KEPT = 1000
+"""Characters of a line: what is longer carries somebody's data, of which nothing is kept."""
 
 
 @dataclass(frozen=True)
@@ -99,4 +101,6 @@ class LiveCues:
 
     def _keep(self, part: str, voice: str, text: str) -> None:
         node = self._parts[part].node if part else ""
+        if len(text) > MOST_KEPT:
+            text = f"{text.rpartition(' ')[0][:MOST_KEPT]} … ({len(text)} characters)"
         self.spoken.append(Spoken(datetime.now(UTC), time.monotonic() - self._began_at, node, voice, text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 
 BLOCK_START = "# >>> pgpanel: managed block"
 BLOCK_END = "# <<< pgpanel"
@@ -26,6 +27,15 @@ class ConfigDamaged(ValueError):
     """
 
 
+def lines_with_ends(text: str) -> list[str]:
+    """As PostgreSQL counts them: a newline ends a line, and not the ten other characters that `str.splitlines` knows."""
+    return list(StringIO(text))
+
+
+def lines_of(text: str) -> list[str]:
+    return [line.removesuffix("\n").removesuffix("\r") for line in lines_with_ends(text)]
+
+
 @dataclass(frozen=True)
 class Block:
     """The managed block of a file: its lines without the markers; `who` is what its first marker says."""
@@ -38,7 +48,7 @@ class Block:
 
 def block_of(text: str) -> Block | None:
     """The managed block, or None. ConfigDamaged when a marker is missing or there are two."""
-    lines = text.splitlines()
+    lines = lines_of(text)
     starts = [number for number, line in enumerate(lines) if line.startswith(BLOCK_START)]
     ends = [number for number, line in enumerate(lines) if line.startswith(BLOCK_END)]
     if not starts and not ends:
@@ -68,14 +78,14 @@ def with_block(text: str, block_lines: Sequence[str], who: str, at: str = "end")
 
 def _refuse_masked(text: str) -> None:
     """Facts come without passwords: written back, the stars would take the place of the real one."""
-    masked = [str(number) for number, line in enumerate(text.splitlines(), 1) if MASK in line]
+    masked = [str(number) for number, line in enumerate(lines_of(text), 1) if MASK in line]
     if masked:
         raise ConfigDamaged(f"line {', '.join(masked)} holds a password, which pgpanel does not read: keep it in a file of its own")
 
 
 def _stands(text: str, block: Block, at: str) -> bool:
     """Whether nothing that counts stands between the block and its place."""
-    lines = text.splitlines()
+    lines = lines_of(text)
     outside = lines[: block.first_line - 1] if at == "start" else lines[block.last_line :]
     return all(not line.strip() or line.lstrip().startswith("#") for line in outside)
 
@@ -84,7 +94,7 @@ def without_block(text: str) -> str:
     found = block_of(text)
     if not found:
         return text
-    lines = text.splitlines(keepends=True)
+    lines = lines_with_ends(text)
     return "".join(lines[: found.first_line - 1] + lines[found.last_line :])
 
 
@@ -128,7 +138,7 @@ class Assignment:
 
 def parse_assignments(text: str) -> tuple[Assignment, ...]:
     """All lines that say something, in order; lines that PostgreSQL would refuse are left out (`unreadable_lines`)."""
-    found = ((number, _ASSIGNMENT.fullmatch(line)) for number, line in enumerate(text.splitlines(), 1))
+    found = ((number, _ASSIGNMENT.fullmatch(line)) for number, line in enumerate(lines_of(text), 1))
     return tuple(Assignment(match[1].lower(), unquoted(match[2]), number) for number, match in found if match)
 
 
@@ -136,7 +146,7 @@ def unreadable_lines(text: str) -> tuple[int, ...]:
     """Numbers of lines that are neither empty, comment nor assignment."""
     return tuple(
         number
-        for number, line in enumerate(text.splitlines(), 1)
+        for number, line in enumerate(lines_of(text), 1)
         if line.strip() and not line.lstrip().startswith("#") and not _ASSIGNMENT.fullmatch(line)
     )
 
@@ -166,7 +176,7 @@ def without_settings(text: str, names: Iterable[str]) -> str:
     """The text without the lines that set these names (an auto.conf freed of what contradicts the managed block)."""
     unwanted = set(names)
     gone = {item.line for item in parse_assignments(text) if item.name in unwanted}
-    return "".join(line for number, line in enumerate(text.splitlines(keepends=True), 1) if number not in gone)
+    return "".join(line for number, line in enumerate(lines_with_ends(text), 1) if number not in gone)
 
 
 _BYTES = {"": 1, "B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}

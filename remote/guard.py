@@ -222,7 +222,7 @@ def with_block(text: str, block: str, server: Started) -> str:
 
 def without_block(text: str, server: Started) -> str:
     start, end = _markers(server)
-    lines = text.splitlines(keepends=True)
+    lines = config.lines_with_ends(text)
     bare = [line.rstrip("\n") for line in lines]
     if start not in bare or end not in bare[bare.index(start) :]:
         return text

@@ -62,7 +62,7 @@ def parse_hba(text: str) -> tuple[HbaLine, ...]:
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines joined where one ends in a backslash (14+; before, such a line was refused)."""
     pending, first = "", 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(config.lines_of(text), 1):
         first = first or number
         if line.endswith("\\"):
             pending += line[:-1]

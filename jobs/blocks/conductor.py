@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.recipe import Cues, Ended, Ending
+from remote import lsn
 from remote.errors import ConnectionLost, EpochRefused, HostError, Silent
 
 OLD, NEW = "old", "new"
@@ -20,6 +22,9 @@ FILLED_SECONDS = 60.0
 """A slow link may take so long for the rest of a WAL file: nobody waits for it yet."""
 SHORT_SECONDS = 2.0
 """What has not arrived by then does not come by itself, where the candidate's receiver has lost its primary."""
+PAGE_BYTES = 8192
+MOST_RELAYED_BYTES = 4 << 20
+"""So much goes through the panel, page by page; more goes from host to host, by the archive command."""
 PROMOTE_SECONDS = 75.0
 START_AFTER_SECONDS = 0.05
 """The first writes on the new primary come before the old one's start, where both share processors or a disk."""
@@ -33,7 +38,7 @@ ROLLBACK_SECONDS = 1000.0
 class Gap:
     """old, new: the nodes' names. catch_up_seconds: what the candidate may take for what is missing, before and after the stop.
 
-    can_salvage: the old one archives by pgpanel's own command, which can give the candidate what never arrived.
+    can_salvage: the old one archives by pgpanel's own command, which can give the candidate whole files that never arrived.
     """
 
     old: str
@@ -62,6 +67,29 @@ class NewState:
     replayed: str
     timeline: int
     said: str = ""
+
+
+_WAL_PART = re.compile(r"wal [0-9A-F]{24} \d{1,10} [1-9]\d{0,9} [A-Za-z0-9+/]{4,}={0,2}")
+
+
+@dataclass(frozen=True)
+class WalPart:
+    """line: the file's name, the offset and the size of the file in bytes, the content in Base64."""
+
+    line: str
+
+    @property
+    def offset(self) -> int:
+        return int(self.line.split(" ")[1])
+
+    @property
+    def file_bytes(self) -> int:
+        return int(self.line.split(" ")[2])
+
+    @property
+    def content_bytes(self) -> int:
+        content = self.line.rpartition(" ")[2]
+        return len(content) * 3 // 4 - content.count("=")
 
 
 @dataclass
@@ -241,7 +269,7 @@ class Conductor:
         """The old primary is stopped, its last record starts at `at`. Fence and proof at once, then the promotion."""
         self.report |= {"timeline_before": timeline, "shutdown_checkpoint": at}
         self.cues.say(OLD, "fence")
-        seconds = min(SHORT_SECONDS, self.gap.catch_up_seconds) if self.gap.can_salvage else self.gap.catch_up_seconds
+        seconds = min(SHORT_SECONDS, self.gap.catch_up_seconds)
         self.cues.say(NEW, f"await {at} {timeline} {seconds:.0f}")
         fence = self._hear(OLD)
         if fence == "lost":
@@ -250,8 +278,10 @@ class Conductor:
         if fence != "fenced":
             raise self._rolled_back(f"{self.gap.old} had been started by somebody else before it was fenced ({fence}).")
         words = self._hear_new(seconds + GRACE_SECONDS).split(" ")
-        if words[0] == "behind" and self.gap.can_salvage:
-            words = self._salvaged(at, timeline)
+        if words[0] == "behind":
+            self._salvage(at, timeline, max((lsn.parse_or_zero(each) for each in words[1:]), default=0))
+            self.cues.say(NEW, f"await {at} {timeline} {self.gap.catch_up_seconds:.0f}")
+            words = self._hear_new(self.gap.catch_up_seconds + GRACE_SECONDS).split(" ")
         if words[0] != "past":
             # in recovery and short of it: a promotion is asked for only after "past", and a running server never goes back
             self.may_promote = False
@@ -264,12 +294,27 @@ class Conductor:
         self.cues.note(f"has replayed up to {words[1]}; told to promote", NEW)
         return self._promoted(self._hear_new(PROMOTE_SECONDS))
 
-    def _salvaged(self, at: str, timeline: int) -> list[str]:
-        """What the candidate has never received is put into its archive; then it is asked once more."""
+    def _salvage(self, at: str, timeline: int, has: int) -> None:
+        """What the candidate, which has the WAL up to `has`, never received is brought to it, or the await behind this says what is
+        missing. The last file never goes to the archive: after a rollback the old primary writes on in it."""
+        end = lsn.parse(at)
+        if has > end:
+            return
         self.cues.note("not all has arrived: what is missing is handed in", OLD)
-        self._ask_slowly(OLD, NEW, "salvage", SALVAGE_SECONDS)
-        self.cues.say(NEW, f"await {at} {timeline} {self.gap.catch_up_seconds:.0f}")
-        return self._hear_new(self.gap.catch_up_seconds + GRACE_SECONDS).split(" ")
+        if end - has > MOST_RELAYED_BYTES:
+            if not self.gap.can_salvage or self._ask_slowly(OLD, NEW, "salvage", SALVAGE_SECONDS) != "salvaged":
+                return
+            last = self._read(end, timeline)
+            has = end - end % last.file_bytes if last else end
+        while has <= end + PAGE_BYTES and (part := self._read(has, timeline)):
+            if self._ask_slowly(NEW, OLD, f"take {part.line}", WORD_SECONDS) != "taken":
+                return
+            has = has - has % part.file_bytes + part.offset + part.content_bytes
+
+    def _read(self, position: int, timeline: int) -> WalPart | None:
+        """None: the old primary does not have it. What it says goes to another host, so it is looked at."""
+        answer = self._ask_slowly(OLD, NEW, f"read {lsn.shown(position)} {timeline}", WORD_SECONDS)
+        return WalPart(answer[4:]) if _WAL_PART.fullmatch(answer) else None
 
     def _hear_new(self, within_seconds: float) -> str:
         """The old primary's part, fenced, stays as long as somebody speaks to it: it may be needed for a rollback."""

@@ -102,7 +102,7 @@ def relocated(text: str, primary: NodeSpec, spec: NodeSpec) -> str:
         }
     written = {name: f"{name} = {config.quoted(path)}\n" for name, path in own.items()} if is_apart else {}
     lines = []
-    for line in text.splitlines(keepends=True):
+    for line in config.lines_with_ends(text):
         found = re.match(r"\s*(\w+)\s*(?:=\s*)?'", line)
         name = found[1].lower() if found else ""
         if name in own:
@@ -120,7 +120,7 @@ def without_masked(text: str, names: Iterable[str]) -> str:
     """A password in the file was masked when it was read: its line cannot be written back; the block says it anew."""
     known = {*names, *RECOVERY_NAMES}
     gone = {item.line for item in config.parse_assignments(text) if config.MASK in item.value and item.name in known}
-    return "".join(line for number, line in enumerate(text.splitlines(keepends=True), 1) if number not in gone)
+    return "".join(line for number, line in enumerate(config.lines_with_ends(text), 1) if number not in gone)
 
 
 def chosen_file(scene: Scene, world: World, spec: NodeSpec, chosen: Mapping[str, str]) -> WriteFile:

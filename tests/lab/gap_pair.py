@@ -154,6 +154,12 @@ class GapPair:
         child.join(60)
         return child.exitcode == -signal.SIGKILL
 
+    def killed_at(self, step: Step, at: str) -> bool:
+        """A worker of its own, killed right after this word; False: it has come to the end."""
+        child = self._in_child(step, fault(at, lambda _cues: os.kill(os.getpid(), signal.SIGKILL)))
+        child.join(60)
+        return child.exitcode == -signal.SIGKILL
+
     def asleep(self, step: Step, at: str) -> Sleeper:
         """A worker of its own, stopped right after this word."""
         return Sleeper(self._in_child(step, fault(at, lambda _cues: os.kill(os.getpid(), signal.SIGSTOP))))

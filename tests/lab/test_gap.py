@@ -101,6 +101,6 @@ def test_every_version_is_promoted_in_its_own_way(new_lab: Callable[..., Lab], v
         pair.go_on("done")
     step = pair.prepare()
     with written(lab, pair):
-        assert pair.killed(step, 15)
+        assert pair.killed_at(step, "→ stop")
         assert pair.ended(step) == "rolled_back"
     assert pair.primaries() == [pair.old]

@@ -54,8 +54,20 @@ def standing(room: Room, name: str) -> guard.Standing:
     return guard.standing(spec, facts)
 
 
-@pytest.mark.parametrize(("postgres", "layout"), [("15", "debian"), ("17", "debian"), ("11", "cocca"), ("17", "cocca")])
-def test_an_old_primary_that_boots_by_itself_never_accepts_a_write(new_lab: Any, postgres: str, layout: str) -> None:
+@pytest.mark.parametrize(
+    ("postgres", "layout", "is_ahead"),
+    [
+        ("15", "debian", False),
+        ("15", "debian", True),
+        ("17", "debian", True),
+        ("11", "cocca", False),
+        ("11", "cocca", True),
+        ("17", "cocca", False),
+    ],
+)
+def test_an_old_primary_that_boots_by_itself_never_accepts_a_write(
+    new_lab: Any, postgres: str, layout: str, is_ahead: bool
+) -> None:
     lab: Lab = new_lab()
     room, pg1, pg2 = a_pair(lab, postgres, layout)
     assert standing(room, "pg1").is_guarded
@@ -63,13 +75,21 @@ def test_an_old_primary_that_boots_by_itself_never_accepts_a_write(new_lab: Any,
     writer = lab.writer([pg1])
     writer.start()
     time.sleep(0.5)
+    if is_ahead:  # rows that never left it, below a checkpoint that never did either
+        pg2.run("pkill -STOP -f 'wal ?receiver'")
+        pg1.sql("CREATE TABLE never_left AS SELECT generate_series(1, 1000)")
+        pg1.sql("CHECKPOINT")
     pg1.kill()
+    if is_ahead:
+        pg2.run("pkill -KILL -f 'wal ?receiver'", check=False)
+        pg2.wait_postgres()
     promote_by_hand(pg2)
     before = writer.acknowledged()
     pg1.start()
     pg1.wait_postgres()
     time.sleep(2)
     assert is_read_only(pg1)
+    assert not is_ahead or pg1.sql("SELECT count(*) FROM never_left") == [["1000"]]
     assert writer.acknowledged() == before
     pg1.kill()  # what holds it back stays on its disk, whoever is there to be asked
     pg2.kill()

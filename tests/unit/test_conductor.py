@@ -70,14 +70,14 @@ def test_between_stop_and_promotion_nothing_is_said_but_fence_and_proof() -> Non
     stop = cues.words().index("old stop")
     assert cues.words()[stop - 3 : stop] == ["old fill", "old checkpoint", "new reach"]
     assert cues.words()[stop : stop + 4] == ["old stop", "old fence", "new await", "new promote"]
-    assert "new await 0/300 4 10" in cues.said
+    assert "new await 0/300 4 2" in cues.said
     assert (ending.word, ending.report["timeline_before"], ending.report["timeline_after"]) == ("done", 4, 5)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"new_await": "behind 0/2F0 0/2F0"},
+        {"new_await": "behind 0/2F0 0/2F0", "old_read": "failed it is not here"},
         {"new_await": "other 3"},
         {"old_fence": "lost"},
         {"old_fence": "running"},
@@ -129,7 +129,7 @@ def test_the_next_worker_goes_on_from_a_fence_with_proof_and_promotion_alone() -
     assert ended(cues) == "done"
     assert "old stop" not in cues.words()
     assert "old rollback" not in cues.words()
-    assert "new await 0/300 4 10" in cues.said
+    assert "new await 0/300 4 2" in cues.said
 
 
 def test_what_the_dead_man_did_is_said_as_a_rollback() -> None:
@@ -200,18 +200,56 @@ def test_a_line_lost_before_the_stop_is_an_ordinary_failure() -> None:
     assert "old stop" not in cues.words()
 
 
-def test_what_never_arrived_is_handed_in_and_then_it_goes_on() -> None:
-    cues = Told(new_await=["behind 0/280 0/280", "past 0/378"], old_salvage="salvaged")
+PAGES = "A" * 43691 + "="
+"""32 kB in Base64."""
+
+
+def wal(name: str, offset: int) -> str:
+    return f"wal {name} {offset} {1 << 24} {PAGES}"
+
+
+def test_what_never_arrived_is_handed_in_page_by_page_up_to_the_end_of_the_last_record() -> None:
+    name = "000000040000000000000000"
+    cues = Told(
+        old_stop="stopped 0/9000 4", new_await=["behind 0/2FF8 0/3FF8", "past 0/9078"],
+        old_read=[wal(name, 0x2000), wal(name, 0xA000)], new_take="taken",
+    )  # fmt: skip
+    assert Conductor(Gap("pg1", "pg2"), cues).conduct().word == "done"
+    fence = cues.words().index("old fence")
+    salvage = ["old read", "new take", "old read", "new take"]
+    assert cues.words()[fence : fence + 7] == ["old fence", "new await", *salvage, "new await"]
+    assert cues.words()[fence + 7] == "new promote"
+    assert [line for line in cues.said if "read" in line] == ["old read 0/3FF8 4", "old read 0/A000 4"]
+    assert f"new take {name} {0x2000} {1 << 24} {PAGES}" in cues.said
+
+
+def test_whole_files_go_by_the_archive_and_only_the_last_one_page_by_page() -> None:
+    cues = Told(
+        old_stop="stopped 0/6000028 4", new_await=["behind 0/1000000 0/1000000", "past 0/60000A0"], old_salvage="salvaged",
+        old_read=[wal("000000040000000000000006", 0)] * 2, new_take="taken",
+    )  # fmt: skip
     assert Conductor(Gap("pg1", "pg2", can_salvage=True), cues).conduct().word == "done"
     fence = cues.words().index("old fence")
-    assert cues.words()[fence : fence + 5] == ["old fence", "new await", "old salvage", "new await", "new promote"]
+    assert cues.words()[fence + 1 : fence + 6] == ["new await", "old salvage", "old read", "old read", "new take"]
+    assert [line for line in cues.said if "read" in line] == ["old read 0/6000028 4", "old read 0/6000000 4"]
 
 
-def test_what_is_still_missing_after_that_rolls_it_back() -> None:
-    cues = Told(new_await=["behind 0/280 0/280", "behind 0/280 0/280"], old_salvage="failed")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"old_read": "failed 0/280 of timeline 4 is not here"},
+        {"old_read": f"wal ../../../etc/passwd 0 {1 << 24} {PAGES}"},
+        {"old_read": f"wal 000000040000000000000000 0 {1 << 24} ;reboot"},
+        {"old_read": wal("000000040000000000000000", 0), "new_take": "failed it cannot be written"},
+        {"old_stop": "stopped 0/6000028 4", "old_salvage": "failed"},
+    ],
+)
+def test_what_is_still_missing_after_that_rolls_it_back(changes: dict[str, Any]) -> None:
+    cues = Told(new_await=["behind 0/280 0/280", "behind 0/280 0/280"], **changes)
     with pytest.raises(Ended, match="did not replay the last of the WAL"):
         Conductor(Gap("pg1", "pg2", can_salvage=True), cues).conduct()
     assert "new promote" not in cues.words()
+    assert not any("passwd" in line or "reboot" in line for line in cues.said)
 
 
 def test_a_pair_as_it_was_before_is_an_ordinary_failure_whatever_became_of_the_staged_fence() -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from remote import config
 
 LINES = ("wal_level = replica", "max_wal_senders = 10")
-values = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\n\r\0")).filter(lambda text: "\x85" not in text)
+values = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\n\r\0"))
 plain_text = st.text(st.characters(min_codepoint=32, max_codepoint=126) | st.just("\n"))
 
 
@@ -213,3 +213,12 @@ def test_a_file_whose_password_was_not_read_is_not_written_back() -> None:
     text = config.without_passwords("port = 1\nrestore_command = 'fetch password=hunter2'\n")
     with pytest.raises(config.ConfigDamaged, match="line 2 holds a password"):
         config.with_block(text, LINES, "job-1")
+
+
+@pytest.mark.parametrize("character", "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
+def test_only_a_newline_ends_a_line(character: str) -> None:
+    said = f"x{character}y = 1"
+    text = "\n".join(("port = 5432", *config.setting_lines({"archive_command": said}), "fsync = on"))
+    assert config.parse_settings(text) == {"port": "5432", "archive_command": said, "fsync": "on"}
+    assert config.lines_of(f"a\r\nb{character}b\n\nc") == ["a", f"b{character}b", "", "c"]
+    assert "".join(config.lines_with_ends(text)) == text

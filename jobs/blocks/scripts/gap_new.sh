@@ -1,5 +1,5 @@
 # The candidate's part of a switchover's write gap: one word a line is heard, one line is answered.
-# state, checkpoint, reach LSN SECONDS, await LSN TIMELINE SECONDS, promote, still, leave
+# state, checkpoint, reach LSN SECONDS, await LSN TIMELINE SECONDS, take NAME OFFSET BYTES-OF-THE-FILE CONTENT, promote, still, leave
 # It promotes only within a few seconds, by this host's own clock, after it has seen that everything is here.
 # $1 data directory  $2 bin directory  $3 owner  $4 port  $5 seconds that "everything is here" holds  $6 seconds of silence
 # $7 name of the WAL directory  $8 SQL: replayed up to  $9 SQL: received up to  $10 SQL: the WAL file that is written
@@ -14,7 +14,7 @@ written=$1 standby=$2 how=$3
 shift 3
 seen_at='' timeline=''
 END='pgpanel: that was all'
-PROMOTE_SECONDS=60
+PROMOTE_SECONDS=60 PAGE_BYTES=8192
 
 answer() { printf '%s\n' "$*"; }
 
@@ -122,6 +122,18 @@ reach() { # "LSN SECONDS"
     return 1
 }
 
+take() { # a part of a WAL file, which nobody streams any more, to where this server looks for it
+    set -f
+    set -- $1
+    set +f
+    file=$data/$wal/$1
+    if [ ! -f "$file" ]; then
+        dd if=/dev/zero of="$file.new" bs="$3" count=1 2>/dev/null && mv "$file.new" "$file" || { answer 'failed it cannot be written'; return; }
+    fi
+    [ "$(stat -c %s "$file")" = "$3" ] || { answer "failed $1 has another size here"; return; }
+    if printf %s "$4" | base64 -d | dd of="$file" bs=$PAGE_BYTES seek=$(($2 / PAGE_BYTES)) conv=notrunc,fsync 2>/dev/null; then answer taken; else answer 'failed it cannot be written'; fi
+}
+
 promote() {
     now
     if [ -z "$seen_at" ] || [ $((up - seen_at)) -gt "$validity" ]; then answer expired; return; fi
@@ -156,6 +168,7 @@ while if [ -n "$seen_at" ]; then hear "$validity"; else hear "$patience"; fi; do
         if ask 'CHECKPOINT;' && [ -z "$told" ]; then control; answer "checkpoint ${timeline:-0}"; else answer "failed $told"; fi ;;
     reach\ *) reach "${said#reach }"; patience=$validity ;; # the stop comes next: who speaks from now on says something every 2 s
     await\ *) await "${said#await }" ;;
+    take\ *) take "${said#take }" ;;
     promote) promote "$@"; seen_at='' ;;
     leave) answer left; break ;;
     *) answer "what? $said" ;;

@@ -1,5 +1,5 @@
 # The old primary's part of a switchover's write gap: one word a line is heard, one line is answered.
-# state, checkpoint, fill, stop SECONDS, fence, salvage, start, rollback, settle, still, leave
+# state, checkpoint, fill, stop SECONDS, fence, salvage, read LSN TIMELINE, start, rollback, settle, still, leave
 # Between "stop" and "fence" it starts the primary again by itself when nobody speaks any more (the end of the input, or silence).
 # That start and the fence each begin with the rename of the same file, so only one of them can happen.
 # $1 data directory  $2 bin directory  $3 owner  $4 port  $5 the fence as it is staged  $6 as it works  $7 as it is taken back
@@ -15,7 +15,7 @@ shift 9
 candidate=$1 hold=$2 count=$3
 shift 3
 at=idle pid='' since='' shm='' socket='' was_told=no
-LAGGARD_SECONDS=2 STUBBORN_SECONDS=10 START_SECONDS=120 END_SECONDS=900
+LAGGARD_SECONDS=2 STUBBORN_SECONDS=10 START_SECONDS=120 END_SECONDS=900 PAGE_BYTES=8192 READ_PAGES=4
 
 answer() { printf '%s\n' "$*"; }
 
@@ -203,6 +203,26 @@ salvage() { # the WAL files that the stop did not wait for go to the other nodes
     done
 }
 
+# A part of a WAL file from the page of this position on: "wal NAME OFFSET BYTES-OF-THE-FILE CONTENT". What the archive never gets, since a
+# rollback would go on in that file: its last one, with the shutdown checkpoint.
+read_wal() { # "LSN TIMELINE"
+    set -f
+    set -- $1
+    set +f
+    for wal in "$data/pg_wal" "$data/pg_xlog"; do
+        for any in "$wal"/????????????????????????; do
+            [ -f "$any" ] || continue
+            bytes=$(stat -c %s "$any")
+            name=$(printf '%08X%08X%08X' "$2" $((0x${1%/*})) $((0x${1#*/} / bytes)))
+            page=$((0x${1#*/} % bytes / PAGE_BYTES))
+            [ -f "$wal/$name" ] || break
+            answer "wal $name $((page * PAGE_BYTES)) $bytes $(dd if="$wal/$name" bs=$PAGE_BYTES skip=$page count=$READ_PAGES 2>/dev/null | base64 -w 0)"
+            return
+        done
+    done
+    answer "failed $1 of timeline $2 is not here"
+}
+
 is_primary() { server && [ "$(sql 'SELECT pg_is_in_recovery()' 2>/dev/null)" = f ]; }
 
 rescue() { # starts it as the primary that it was; $1 fenced: a fence that is in place is taken back
@@ -257,6 +277,7 @@ while case $at in stopped) hear "$silence" ;; fenced) hear $((silence * 2)) ;; *
     salvage)
         free_archiver
         if [ "$at" = fenced ] && [ -n "$hold" ] && salvage; then answer salvaged; else answer 'failed'; fi ;;
+    read\ *) if [ "$at" = fenced ]; then read_wal "${said#read }"; else answer 'failed it is not fenced'; fi ;;
     start) # the standby that the fence makes of it; whether it comes up is asked later
         if [ "$at" = fenced ] && [ -e "$fence" ] && ! server; then start fenced "$@"; fi
         answer starting ;;

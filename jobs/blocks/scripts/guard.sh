@@ -2,7 +2,8 @@
 # The start guard: runs as the owner of the data directory before PostgreSQL starts, and asks the other nodes whether this one was left
 # behind. If a node of the same database system is on a later timeline, or takes writes on this very one, standby.signal (recovery.conf up
 # to 11) is put in place, so that the server comes up read-only. Nobody answers: it starts as it is. Whatever goes wrong in here: it
-# starts as it is, and guard.failed says what. Beside it: guard.settings, guard.peers, guard.follow-<node>; it writes guard.said, guarded.
+# starts as it is, and guard.failed says what. Beside it: guard.settings, guard.peers, guard.follow-<node>; it writes guard.said, guarded,
+# guard.history (the leader's).
 umask 077
 cd "$(dirname "$0")" || exit 0
 LC_ALL=C PGPASSFILE=$PWD/pgpass
@@ -78,12 +79,38 @@ ANSWERS
 }
 
 hold_back() {
-    if [ "$signal" = standby.signal ]; then : >"$data/.pgpanel.guard"; else cp "guard.follow-$leader" "$data/.pgpanel.guard"; fi &&
+    "$psql" -XqAtw -c "TIMELINE_HISTORY $later" "$(sed -n "s/^$leader \([^ ]*\) \([0-9]*\)$/host=\1 port=\2/p" guard.peers) \
+        user=$role dbname=postgres replication=true connect_timeout=2" >guard.history 2>/dev/null || rm -f guard.history
+    if [ "$signal" = standby.signal ]; then : >"$data/.pgpanel.guard"; else leading >"$data/.pgpanel.guard"; fi &&
         mv -f "$data/.pgpanel.guard" "$data/$signal" || failed "$data/$signal cannot be written, though $leader $why"
     sync "$data" 2>/dev/null || :
     printf 'at=%s\npeer=%s\npeer_timeline=%s\ntimeline=%s\nwhy=%s %s\n' "$(now)" "$leader" "$later" "$timeline" "$leader" "$why" >guarded
     say "$leader $why, this data directory is of timeline $timeline: it starts read-only"
     [ "$signal" != standby.signal ] || follow || echo "pgpanel guard: $config stays as it is; it follows nobody" >&2
+}
+
+leading() { # the settings by which it follows the leader, or stays on its own timeline
+    if ! has_parted; then cat "guard.follow-$leader"; return; fi
+    sed '/^recovery_target_timeline/d' "guard.follow-$leader"
+    [ "$signal" != standby.signal ] || echo "recovery_target_timeline = 'current'"
+}
+
+# PostgreSQL refuses to start along a timeline that left its own before its last checkpoint, or before its minimum recovery point.
+has_parted() {
+    left_at=$(sed -n "s/^\(.*|\)\{0,1\}${timeline}[[:space:]]\{1,\}\([0-9A-F]\{1,8\}\/[0-9A-F]\{1,8\}\).*/\2/p" guard.history 2>/dev/null | tail -n 1)
+    [ -n "$left_at" ] || return
+    lies_beyond "$(control 'Latest checkpoint location')" || lies_beyond "$(control 'Minimum recovery ending location')"
+}
+
+lies_beyond() { # position: behind $left_at
+    case $1 in */*) [ $((0x${1%/*} * 4294967296 + 0x${1#*/})) -gt $((0x${left_at%/*} * 4294967296 + 0x${left_at#*/})) ] ;; *) false ;; esac
+}
+
+# it was held back, and has not gone on since: as a standby it may have replayed what the leader never had, and would not start again
+stay() {
+    leader=$(sed -n 's/^peer=//p' guarded)
+    [ -f "guard.follow-$leader" ] && has_parted || return
+    if [ "$signal" = standby.signal ]; then follow; else leading >"$data/.pgpanel.guard" && mv -f "$data/.pgpanel.guard" "$data/$signal"; fi
 }
 
 # from 12 on whom to follow stands in postgresql.conf: at the end of the managed block, which the next job writes anew
@@ -92,7 +119,7 @@ follow() {
     {
         sed -e '/^# guard begins/,/^# guard ends/d' -e '/^# <<< pgpanel/,$d' "$config"
         echo '# guard begins'
-        cat "guard.follow-$leader"
+        leading
         echo '# guard ends'
         sed -n '/^# <<< pgpanel/,$p' "$config"
     } >"$config.guard" && mv -f "$config.guard" "$config"
@@ -105,7 +132,9 @@ main() {
     rm -f guard.failed
     if is_standby; then
         # what held it back is over once it has gone on to a later timeline as a standby
-        if [ -f guarded ] && look_at_own && [ "$timeline" -gt "$(sed -n 's/^timeline=//p' guarded)" ]; then rm -f guarded; fi
+        if [ -f guarded ] && look_at_own; then
+            if [ "$timeline" -gt "$(sed -n 's/^timeline=//p' guarded)" ]; then rm -f guarded guard.history; else stay; fi
+        fi
         say 'it starts as a standby'
         return 0
     fi
@@ -116,7 +145,7 @@ main() {
     answers=$(ask_all)
     judge "$answers"
     if [ -n "$leader" ]; then hold_back; return 0; fi
-    rm -f guarded
+    rm -f guarded guard.history
     say "it starts as it is on timeline $timeline: $heard of $(grep -c . guard.peers) other nodes answered, none is ahead"
 }
 
