@@ -2,7 +2,7 @@
 
 A token is `pgp_<id>_<secret><checksum>`: the prefix and the CRC-32 let secret scanners recognise it without asking anybody, the id
 finds its row, the secret is 43 random characters of 62 (256 bits). So much randomness needs no slow hash: sha256 is kept, compared
-in constant time (docs/decisions/0019).
+in constant time (docs/decisions/0020).
 """
 
 from __future__ import annotations

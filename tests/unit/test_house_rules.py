@@ -1,6 +1,7 @@
 """Rules of the house that no linter knows: looked for in the source itself."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +88,21 @@ def test_no_tool_that_throws_wal_away_stands_anywhere_in_the_product(room: str) 
     names = ("pg_reset" + "wal", "pg_reset" + "xlog", "reset" + "_wal")
     assert texts
     assert not [(path.name, name) for path in texts for name in names if name in path.read_text()]
+
+
+def test_every_decision_has_a_number_of_its_own_and_its_title_says_it() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+    assert len(set(numbers)) == len(numbers) > 0
+    assert [int(re.findall(r"\A# (\d+)", page.read_text())[0]) for page in pages] == numbers
+
+
+def test_every_link_between_pages_of_the_docs_leads_somewhere() -> None:
+    pages = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
+    gone = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#: ]+)(?:#[^)]*)?\)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert gone == []

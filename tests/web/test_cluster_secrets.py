@@ -3,6 +3,8 @@
 import stat
 
 import pytest
+from allauth.mfa.adapter import get_adapter
+from allauth.mfa.models import Authenticator
 from cluster_world import cluster_of_two, person
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
@@ -42,6 +44,16 @@ def test_a_key_file_that_is_gone_is_not_papered_over_with_a_new_one(key_file):
     key_file.unlink()
     with pytest.raises(EncryptionKeyLost, match="is gone"):
         credentials.password_keep("other", "login", "root")
+    assert not key_file.exists()
+
+
+def test_a_sealed_second_factor_alone_forbids_a_new_key_too(key_file):
+    Authenticator.objects.create(
+        user=person("ana"), type=Authenticator.Type.TOTP, data={"secret": get_adapter().encrypt("JBSWY3DPEHPK3PXP")}
+    )
+    key_file.unlink()
+    with pytest.raises(EncryptionKeyLost, match="is gone"):
+        credentials.password_keep("geheim", "login", "root")
     assert not key_file.exists()
 
 
