@@ -19,6 +19,9 @@ quarantined_node_seen = Signal()
 topology_changed = Signal()
 """Sent by `monitor` when roles, states or links of a cluster's nodes are other than before. Arguments: cluster_id."""
 
+alert_moved = Signal()
+"""Sent by `monitor` inside the transaction that writes it. Arguments: alert_id, what ("fired", "acknowledged", "resolved")."""
+
 
 def tell(signal: Signal, sender: Any, **arguments: Any) -> None:
     """A listener's fault is logged: whoever tells goes on."""

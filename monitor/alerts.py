@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts import audit
 from accounts.models import User
 from clusters.models import Cluster
+from clusters.signals import alert_moved, tell
 from monitor import notices
 from monitor.breaches import Change, Followed
 from monitor.models import Alert, Maintenance, RunningJob
@@ -81,6 +82,7 @@ def keep(cluster_id: int, change: Change, at: datetime) -> None:
                     values=values, since=_moment(change.since), fired_at=at,
                 )  # fmt: skip
                 notices.tell("fired", alert)
+                tell(alert_moved, Alert, alert_id=alert.pk, what="fired")
         except IntegrityError:  # open already, or its cluster is gone
             open_ones.update(values=values)
     elif change.what == "says":
@@ -90,6 +92,7 @@ def keep(cluster_id: int, change: Change, at: datetime) -> None:
             for alert in open_ones.select_for_update():
                 Alert.objects.filter(pk=alert.pk).update(over_at=at)
                 notices.tell("over", alert)
+                tell(alert_moved, Alert, alert_id=alert.pk, what="resolved")
     live.publish(f"cluster:{cluster_id}", "alerts", {})
     live.publish("fleet:all", "alerts", {})
 
@@ -97,9 +100,11 @@ def keep(cluster_id: int, change: Change, at: datetime) -> None:
 @transaction.atomic
 def acknowledge(alert: Alert, by: User, comment: str) -> None:
     """Somebody has taken it on: it stays open, and says so."""
-    Alert.objects.filter(pk=alert.pk, over_at=None).update(
+    is_open = Alert.objects.filter(pk=alert.pk, over_at=None).update(
         acknowledged_at=timezone.now(), acknowledged_by=by.get_username(), comment=comment[:500]
     )
+    if is_open:
+        tell(alert_moved, Alert, alert_id=alert.pk, what="acknowledged")
     audit.record(
         "alert.acknowledge", f"{alert.rule} {alert.about}".strip(), cluster=alert.cluster.name, detail={"comment": comment}
     )

@@ -11,10 +11,14 @@ from monitor.rules import RULES, Breach
 
 @dataclass
 class Held:
-    """A breach as it is followed over rounds. Times: epoch seconds; gone_at: when it was first missing (None: it holds)."""
+    """A breach as it is followed over rounds. Times: epoch seconds; gone_at: when it was first missing (None: it holds).
+
+    rounds: in how many in a row it was found.
+    """
 
     breach: Breach
     since: float
+    rounds: int = 0
     is_firing: bool = False
     gone_at: float | None = None
 
@@ -39,14 +43,20 @@ class Followed:
     def recall(self, rule: str, about: str, since: float) -> None:
         self.held[rule, about] = Held(Breach(about), since, is_firing=True)
 
-    def take(self, now: float, found: Mapping[tuple[str, str], Breach], is_held_back: bool = False) -> list[Change]:
-        """is_held_back: a job or a maintenance explains what is seen. Nothing fires then; what holds still fires afterwards."""
+    def take(
+        self, now: float, found: Mapping[tuple[str, str], Breach], is_held_back: bool = False, in_a_row: int = 1
+    ) -> list[Change]:
+        """in_a_row: fires after so many rounds at least.
+
+        is_held_back: a job or a maintenance explains what is seen. Nothing fires then; what holds still fires afterwards.
+        """
         changes = []
         for key, breach in found.items():
             one = self.held.setdefault(key, Held(breach, now))
             has_changed = one.breach.values != breach.values
-            one.breach, one.gone_at = breach, None
-            if not one.is_firing and not is_held_back and now - one.since >= RULES[key[0]].hold_seconds:
+            one.breach, one.gone_at, one.rounds = breach, None, one.rounds + 1
+            has_held = one.rounds >= in_a_row and now - one.since >= RULES[key[0]].hold_seconds
+            if not one.is_firing and not is_held_back and has_held:
                 one.is_firing = True
                 changes.append(Change("fires", *key, breach, one.since))
             elif one.is_firing and has_changed:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from monitor.lag import Lag
 from monitor.watch import ClusterReport, NodeReport
 
 Severity = Literal["critical", "warning"]
@@ -19,9 +20,14 @@ CLEAR_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Limits:
-    """Per cluster. Soft: a warning where the lag does not shrink either; hard: an alarm whatever it does."""
+    """Per cluster (`monitor/thresholds.py`). Soft: a warning where the lag does not shrink either; hard: an alarm whatever it does.
 
+    breaches_in_a_row: so many rounds at least, besides the rule's own seconds.
+    """
+
+    breaches_in_a_row: int = 2
     lag_soft_seconds: float = 30.0
+    lag_soft_bytes: int = 512 << 20
     lag_hard_seconds: float = 600.0
     lag_hard_bytes: int = 8 << 30
 
@@ -79,10 +85,10 @@ def _lag_soft(report: ClusterReport, limits: Limits) -> Iterator[Breach]:
     """Over the limit, and no end in sight: a standby that catches up wakes nobody."""
     for node in _standbys(report):
         lag = node.lag
-        if not lag or lag.replay_seconds is None or node.state not in ("stalled", "catching-up", "paused"):
+        if not lag or lag.eta_seconds is not None or node.state not in ("stalled", "catching-up", "paused"):
             continue
-        if lag.replay_seconds > limits.lag_soft_seconds and lag.eta_seconds is None:
-            yield Breach(node.name, {"seconds": lag.replay_seconds, "state": node.state})
+        if (lag.replay_seconds or 0) > limits.lag_soft_seconds or (lag.replay_bytes or 0) > limits.lag_soft_bytes:
+            yield Breach(node.name, {**_known(lag), "state": node.state})
 
 
 def _lag_hard(report: ClusterReport, limits: Limits) -> Iterator[Breach]:
@@ -91,8 +97,12 @@ def _lag_hard(report: ClusterReport, limits: Limits) -> Iterator[Breach]:
             continue
         seconds, size = node.lag.replay_seconds, node.lag.replay_bytes
         if (seconds or 0) > limits.lag_hard_seconds or (size or 0) > limits.lag_hard_bytes:
-            known = {"seconds": seconds, "bytes": size}
-            yield Breach(node.name, {name: value for name, value in known.items() if value is not None})
+            yield Breach(node.name, _known(node.lag))
+
+
+def _known(lag: Lag) -> dict[str, Value]:
+    values = {"seconds": lag.replay_seconds, "bytes": lag.replay_bytes}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _archiving_fails(report: ClusterReport, _limits: Limits) -> Iterator[Breach]:

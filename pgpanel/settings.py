@@ -179,7 +179,7 @@ LOST_AFTER_SECONDS = env.float("PGPANEL_LOST_AFTER_SECONDS", 6.0)
 
 # -- webhooks ------------------------------------------------------------------------------------------------------------------
 WEBHOOK_NETWORKS: list[str] = env.list("PGPANEL_WEBHOOK_NETWORKS", [])
-"""Networks besides the public ones that webhooks may go to (`webhooks/addresses.py`)."""
+"""Networks besides the public ones that webhooks and messages about alerts may go to (`pgpanel/outgoing`)."""
 WEBHOOK_PORTS: list[int] = env.list("PGPANEL_WEBHOOK_PORTS", [443, 8443], subcast=int)
 WEBHOOK_PLAIN_HTTP = env.bool("PGPANEL_WEBHOOK_PLAIN_HTTP", False)
 

@@ -16,12 +16,12 @@ from ninja import Field, Router, Schema
 from accounts.models import User
 from clusters.models import Cluster
 from clusters.rights import Role, require
+from pgpanel.outgoing.addresses import AddressRefused
 from pgpanel.rest.answers import answered
 from pgpanel.rest.paging import After, Limit, Page, paged
 from pgpanel.rest.problems import Fault, Problem
 from pgpanel.rest.rules import Name, Number, Scope, needs, over_all, signed_in
 from webhooks import services
-from webhooks.addresses import AddressRefused
 from webhooks.catalog import OFFERED, example
 from webhooks.models import Attempt, Delivery, Subscription
 
@@ -31,7 +31,8 @@ ROOT = "/api/v1/webhooks"
 Uuid = Annotated[UUID, Field(examples=["0b0c6c0e-6c7e-4f0a-8c57-6a0f5d2a9a77"])]
 PRINTED = r"^[^\x00-\x1f\x7f]+$"
 EventName = Literal[
-    "job.planned", "job.refused", "job.started", "job.finished", "job.ended", "cluster.changed", "cluster.added", "cluster.removed",
+    "job.planned", "job.refused", "job.started", "job.finished", "job.ended", "cluster.changed", "alert.fired",
+    "alert.acknowledged", "alert.resolved", "cluster.added", "cluster.removed",
     "node.added", "node.removed", "node.quarantined", "node.released", "node.writable_unexpectedly", "webhook.disabled",
 ]  # fmt: skip
 

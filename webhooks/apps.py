@@ -13,6 +13,7 @@ class WebhooksConfig(AppConfig):
 
         signals.job_moved.connect(hearing.job_moved, dispatch_uid="webhooks-job-moved")
         signals.topology_changed.connect(hearing.topology_changed, dispatch_uid="webhooks-topology")
+        signals.alert_moved.connect(hearing.alert_moved, dispatch_uid="webhooks-alert")
         signals.quarantined_node_seen.connect(hearing.quarantined_node_seen, dispatch_uid="webhooks-zombie")
         post_save.connect(hearing.cluster_saved, sender=Cluster, dispatch_uid="webhooks-cluster")
         pre_delete.connect(hearing.cluster_leaves, sender=Cluster, dispatch_uid="webhooks-cluster-leaves")

@@ -54,6 +54,19 @@ ENDING: Json = {
     "gap_ms": {"type": ["number", "null"], "description": "for so long nobody could write"},
     "timeline_before": MAYBE_NUMBER, "timeline_after": MAYBE_NUMBER, "loss": TEXT,
 }  # fmt: skip
+ALERT: Json = {
+    **CLUSTER,
+    "alert": _object(
+        {
+            "id": NUMBER, "rule": TEXT, "name": TEXT, "severity": {"enum": ["critical", "warning"]}, "sentence": TEXT,
+            "about": {"type": "string", "description": "the node, or another thing of the cluster; empty: the cluster itself"},
+            "action": {"type": "string", "description": "the one safe thing to do next"},
+            "path": {"type": "string", "description": "the page where that begins"},
+            "since": TIME, "fired_at": TIME, "over_at": MAYBE_TIME, "acknowledged_at": MAYBE_TIME, "acknowledged_by": TEXT,
+            "comment": TEXT,
+        }
+    ),
+}  # fmt: skip
 SUBSCRIPTION: Json = {"subscription": _object({"name": TEXT, "uuid": {"type": "string", "format": "uuid"}})}
 
 A_CLUSTER: Json = {"cluster": {"name": "registry", "uuid": "4f6c1f9e-52a7-4a52-9f0c-0c8f6f1f2b11"}}
@@ -74,6 +87,18 @@ def _a_job(status: str, started: str | None = None, ended: str | None = None) ->
         "started_by": "admin" if started else "", "plan_hash": "3fa9c0de" * 8, "started_at": started, "ended_at": ended,
     }  # fmt: skip
     return {**A_CLUSTER, "job": job}
+
+
+def _an_alert(over: str | None = None, by: str = "") -> Json:
+    alert = {
+        "id": 7, "rule": "primary_down", "name": "Primary does not answer", "about": "pg1", "severity": "critical",
+        "sentence": "The primary pg1 does not answer: no answer from 10.20.0.11:5432 within 2.5 s",
+        "action": "The promote page says what is proven and what is safe. Unreachable is not dead.",
+        "path": "/c/registry/promote", "since": "2026-11-23T03:00:01+00:00", "fired_at": "2026-11-23T03:00:06+00:00",
+        "over_at": over, "acknowledged_at": "2026-11-23T03:01:10+00:00" if by else None, "acknowledged_by": by,
+        "comment": "on my way" if by else "",
+    }  # fmt: skip
+    return {**A_CLUSTER, "alert": alert}
 
 
 STARTED, ENDED = "2026-11-23T03:00:01.250000+00:00", "2026-11-23T03:00:04.650000+00:00"
@@ -112,6 +137,9 @@ ALL = (
          "before": {"oneOf": [SHAPE, {"type": "null"}]}, "after": SHAPE},
         {**A_CLUSTER, "changed": ["primary", "timeline", "topology"], "before": BEFORE, "after": AFTER},
     ),
+    EventType("alert.fired", _("Something is wrong, and has been for long enough to be told."), ALERT, _an_alert()),
+    EventType("alert.acknowledged", _("Somebody has taken an alert on; it stays open."), ALERT, _an_alert(by="ana")),
+    EventType("alert.resolved", _("What an alert was about is over."), ALERT, _an_alert("2026-11-23T03:09:30+00:00", "ana")),
     EventType("cluster.added", _("A cluster is known to the panel."), CLUSTER, A_CLUSTER),
     EventType("cluster.removed", _("A cluster was forgotten; its servers run on."), CLUSTER, A_CLUSTER),
     EventType("node.added", _("A node was added to a cluster."), NODE, A_NODE),

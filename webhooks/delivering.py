@@ -15,9 +15,10 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from clusters.secrets import EncryptionKeyLost
-from webhooks import addresses, posting, services
+from pgpanel.outgoing import addresses, posting
+from pgpanel.outgoing.posting import Answer
+from webhooks import services
 from webhooks.models import Attempt, Delivery, Subscription
-from webhooks.posting import Answer
 from webhooks.signing import signed_headers
 
 logger = logging.getLogger(__name__)

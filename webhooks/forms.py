@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from clusters.models import Cluster
-from webhooks.addresses import AddressRefused, check_url
+from pgpanel.outgoing.addresses import AddressRefused, check_url
 from webhooks.catalog import OFFERED
 from webhooks.models import Subscription
 

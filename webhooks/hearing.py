@@ -13,6 +13,8 @@ from django.utils import timezone
 from clusters.models import Cluster, Node, Quarantine
 from clusters.observing import primary_of
 from jobs.models import Job
+from monitor.alert_words import WORDS, path_of, sentence
+from monitor.models import Alert
 from webhooks.models import Event, Shape
 from webhooks.services import tell
 
@@ -60,6 +62,30 @@ def job_data(job: Job) -> dict[str, Any]:
         "planned_by": str(job.planned_by or ""), "started_by": str(job.started_by or ""), "plan_hash": job.plan_hash,
         "started_at": job.started_at.isoformat() if job.started_at else None,
         "ended_at": job.ended_at.isoformat() if job.ended_at else None,
+    }  # fmt: skip
+
+
+# -- alerts ----------------------------------------------------------------------------------------------------------------------
+
+
+def alert_moved(alert_id: int, what: str, **_more: Any) -> None:
+    """Once that it fired and once that it is over; each time that somebody takes it on."""
+    alert = Alert.objects.select_related("cluster").filter(pk=alert_id, rule__in=WORDS).first()
+    if alert is None:
+        return
+    taken_on = f":{alert.acknowledged_at.isoformat()}" if what == "acknowledged" and alert.acknowledged_at else ""
+    data = {"cluster": cluster_data(alert.cluster), "alert": alert_data(alert)}
+    tell(f"alert.{what}", data, cluster=alert.cluster, key=f"alert.{what}:{alert.pk}{taken_on}")
+
+
+def alert_data(alert: Alert) -> dict[str, Any]:
+    """`path`: where the one safe thing to do next (`action`) begins."""
+    words = WORDS[alert.rule]
+    times = {name: getattr(alert, name) for name in ("since", "fired_at", "over_at", "acknowledged_at")}
+    return {
+        "id": alert.pk, "rule": alert.rule, "name": str(words.name), "about": alert.about, "severity": alert.severity,
+        "sentence": sentence(alert), "action": str(words.do), "path": path_of(alert), "acknowledged_by": alert.acknowledged_by,
+        "comment": alert.comment, **{name: at.isoformat() if at else None for name, at in times.items()},
     }  # fmt: skip
 
 

@@ -17,8 +17,8 @@ from accounts import audit
 from accounts.models import User
 from clusters import secrets
 from clusters.models import Cluster, Credential
+from pgpanel.outgoing.addresses import check_url
 from webhooks import tasks
-from webhooks.addresses import check_url
 from webhooks.catalog import EVENTS, UNASKED, VERSION
 from webhooks.models import Delivery, Event, Subscription
 from webhooks.signing import secret_make

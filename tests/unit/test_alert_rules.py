@@ -73,6 +73,9 @@ def test_a_standby_that_catches_up_wakes_nobody_before_the_hard_limit() -> None:
 
 def test_a_clusters_own_limits_count() -> None:
     assert found(PRIMARY, lagging("stalled", replay_seconds=45.0), limits=Limits(lag_soft_seconds=60)) == set()
+    many_bytes = lagging("stalled", replay_seconds=1.0, replay_bytes=600 << 20)
+    assert found(PRIMARY, many_bytes) == {("lag_soft", "pg2")}
+    assert found(PRIMARY, many_bytes, limits=Limits(lag_soft_bytes=1 << 30)) == set()
 
 
 def test_archiving_fails_only_while_nothing_was_archived_since() -> None:
@@ -129,6 +132,14 @@ def test_it_fires_once_when_it_has_held_for_long_enough() -> None:
     followed = Followed()
     assert take(followed, 0, 1, 2, 3, 4, breach=DOWN) == []
     assert take(followed, 5, 6, 7, 60, breach=DOWN) == ["fires"]
+
+
+def test_a_cluster_that_is_looked_at_seldom_is_seen_in_so_many_rounds_before_it_fires() -> None:
+    followed = Followed()
+    assert take(followed, 0, 60, breach=DOWN, in_a_row=3) == []
+    assert take(followed, 61, in_a_row=3) == []
+    assert take(followed, 120, 180, breach=DOWN, in_a_row=3) == []
+    assert take(followed, 240, breach=DOWN, in_a_row=3) == ["fires"]
 
 
 def test_what_comes_and_goes_fires_nothing() -> None:

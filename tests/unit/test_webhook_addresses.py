@@ -6,8 +6,8 @@ import socket
 import pytest
 from django.test import override_settings
 
-from webhooks import addresses
-from webhooks.addresses import AddressRefused, check_url, destination, is_allowed
+from pgpanel.outgoing import addresses
+from pgpanel.outgoing.addresses import AddressRefused, check_url, destination, is_allowed
 
 PUBLIC = "93.184.216.34"
 

@@ -13,7 +13,8 @@ from webhook_receiver import Receiver
 from clusters import secrets
 from clusters import services as clusters
 from clusters.models import Credential, Quarantine
-from webhooks import catalog, delivering, posting, services
+from pgpanel.outgoing import posting
+from webhooks import catalog, delivering, services
 from webhooks.models import Attempt, Delivery, Event, Subscription
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -136,7 +137,7 @@ def test_a_receiver_that_hangs_or_drips_is_left_when_its_time_is_over(receiver, 
 
 
 def services_destination(receiver):
-    from webhooks.addresses import destination
+    from pgpanel.outgoing.addresses import destination
 
     return destination(receiver.url)
 

@@ -9,12 +9,17 @@ from django.utils import timezone
 from job_world import make_cluster, make_hosts, plan, run, start
 from small_kind import KIND
 
+from accounts.models import User
 from clusters.models import NodeState
 from clusters.signals import topology_changed
 from jobs import planning, services
 from jobs.ended import tell_status
 from jobs.kinds import KINDS
 from jobs.models import Job
+from monitor import alerts
+from monitor.breaches import Change
+from monitor.models import Alert
+from monitor.rules import Breach
 from webhooks import catalog
 from webhooks.models import Event, Shape
 
@@ -40,6 +45,23 @@ def seen(node, role: str, timeline: int = 1, upstream: str = "") -> None:
 
 def look(cluster) -> None:
     topology_changed.send(None, cluster_id=cluster.pk)
+
+
+def test_an_alert_is_told_when_it_fires_when_somebody_takes_it_on_and_when_it_is_over():
+    cluster, *_nodes = cluster_of_two()
+    breach, at = Breach("pg1", {"why": "no answer"}), timezone.now()
+    for what in ("fires", "says", "fires"):
+        alerts.keep(cluster.pk, Change(what, "primary_down", "pg1", breach, at.timestamp()), at)
+    alert = Alert.objects.get()
+    alerts.acknowledge(alert, User.objects.create_user("ana"), "on my way")
+    for _twice in range(2):
+        alerts.keep(cluster.pk, Change("clears", "primary_down", "pg1", breach, at.timestamp()), at)
+    fired, taken_on, resolved = told("alert")
+    assert [body["type"] for body in (fired, taken_on, resolved)] == ["alert.fired", "alert.acknowledged", "alert.resolved"]
+    assert (fired["data"]["alert"]["about"], fired["data"]["alert"]["over_at"]) == ("pg1", None)
+    assert fired["data"]["alert"]["path"] == "/c/registry/promote"
+    assert (taken_on["data"]["alert"]["acknowledged_by"], taken_on["data"]["alert"]["comment"]) == ("ana", "on my way")
+    assert resolved["data"]["alert"]["over_at"]
 
 
 def test_a_cluster_tells_when_its_primary_its_timeline_or_its_topology_moves_and_only_then():

@@ -1,4 +1,4 @@
-"""Where a webhook may go. The name is resolved once, its address judged, and that address is what `posting` connects to.
+"""Where webhooks and messages about alerts may go. A name is resolved once, its address judged, and `posting` connects to that.
 
 Without this, whoever may enter a URL could have the panel, which stands where databases are administered, talk to what only it
 reaches: services on its own machine, hosts of the inner network, the metadata service of a cloud. A name that answers with a public
@@ -73,7 +73,7 @@ def check_url(url: str) -> SplitResult:
         raise AddressRefused(_("A URL with a host, and without a user, a password or a #fragment."))
     if port not in settings.WEBHOOK_PORTS and port != DEFAULT_PORTS[parts.scheme]:
         ports = ", ".join(str(each) for each in settings.WEBHOOK_PORTS)
-        raise AddressRefused(_("Port %(port)s is not among those that webhooks may use: %(ports)s (PGPANEL_WEBHOOK_PORTS).") % {
+        raise AddressRefused(_("Port %(port)s is not among those that the panel posts to: %(ports)s (PGPANEL_WEBHOOK_PORTS).") % {
             "port": port, "ports": ports})  # fmt: skip
     if (literal := _literal(parts.hostname)) is not None:
         _require_allowed([literal], parts.hostname)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
-from webhooks.addresses import Destination
+from pgpanel.outgoing.addresses import Destination
 
 CONNECT_SECONDS = 5.0
 WHOLE_SECONDS = 15.0
