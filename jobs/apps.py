@@ -10,7 +10,7 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         from clusters.offers import register  # noqa: PLC0415 (models are not loaded before)
         from clusters.signals import job_finished, quarantined_node_seen  # noqa: PLC0415
-        from jobs import kept, offers, quarantine, restored, stream  # noqa: PLC0415
+        from jobs import expiry, kept, offers, quarantine, restored, stream  # noqa: F401, PLC0415 (expiry is a task)
         from pgpanel import backup, live  # noqa: PLC0415
 
         live.register("job", stream.may_hear, stream.replay)

@@ -15,6 +15,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "sweep-lost-jobs": {"task": "jobs.tasks.sweep_lost_jobs", "schedule": 2.0, "options": {"expires": 4}},
+    "forget-expired": {"task": "jobs.expiry.forget_expired", "schedule": 3600.0, "options": {"expires": 3000}},
     "forget-typed-passwords": {"task": "clusters.tasks.forget_typed_passwords", "schedule": 600.0, "options": {"expires": 300}},
     "sweep-webhooks": {"task": "webhooks.tasks.sweep", "schedule": 5.0, "options": {"expires": 5}},
     "forget-old-webhooks": {"task": "webhooks.tasks.forget_old", "schedule": 3600.0, "options": {"expires": 3000}},

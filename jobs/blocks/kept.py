@@ -31,11 +31,13 @@ class Kept:
 
 @dataclass(frozen=True)
 class Ground:
-    """What the question found: WAL files that lie there, where the newest history leaves each timeline, directories kept."""
+    """What the question found: WAL files that lie there, where the newest history leaves each timeline, directories kept, and those
+    of copies that were begun and are not in place."""
 
     wal: tuple[str, ...] = ()
     switches: tuple[Switch, ...] = ()
     kept: tuple[Kept, ...] = ()
+    begun: tuple[str, ...] = ()
 
 
 def question(spec: NodeSpec) -> tuple[str, Command]:
@@ -50,7 +52,7 @@ def ground_of(world: World, spec: NodeSpec) -> Ground:
 
 
 def parse(text: str) -> Ground:
-    wal, switches, kept = [], [], []
+    wal, switches, kept, begun = [], [], [], []
     for line in text.splitlines():
         word, _, rest = line.partition(" ")
         if word == "wal":
@@ -60,7 +62,9 @@ def parse(text: str) -> Ground:
             switches.append(Switch(int(timeline), parse_or_zero(position)))
         elif word == "old":
             kept.append(_kept(rest))
-    return Ground(tuple(wal), tuple(switches), tuple(sorted(kept, key=lambda one: one.kept_at)))
+        elif word == "new":
+            begun.append(rest)
+    return Ground(tuple(wal), tuple(switches), tuple(sorted(kept, key=lambda one: one.kept_at)), tuple(begun))
 
 
 def _kept(line: str) -> Kept:

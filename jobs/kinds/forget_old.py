@@ -64,6 +64,9 @@ class ForgetOld:
             kept = ground_of(world, spec).kept
             reason = f"nothing is expired; {len(kept)} kept" if kept else f"nothing is kept beside {spec.data_directory}"
             return [*found, line.refused(reason, "there is nothing to delete")]
+        if params.only_expired and not _is_replaced(world, spec):
+            reason = f"no server runs on {spec.data_directory}: what is kept may be all that there is"
+            return [*found, Line("old.replaced", spec.name, "What has replaced it").refused(reason, "start it, or rebuild it")]
         for one in gone:
             left = days_left(one, world, spec)
             said = f"{one.directory}, {one.size_bytes // 1024**2:,} MB, timeline {one.timeline}"
@@ -94,6 +97,11 @@ class ForgetOld:
 
 def to_delete(params: ForgetParams, world: World, spec: NodeSpec) -> tuple[Kept, ...]:
     return tuple(one for one in ground_of(world, spec).kept if not params.only_expired or is_expired(one, world, spec))
+
+
+def _is_replaced(world: World, spec: NodeSpec) -> bool:
+    server = postgres_of(world, spec)
+    return bool(server and server.is_running and server.role in ("primary", "standby"))
 
 
 def chosen(brief: Brief, world: World, spec: NodeSpec) -> tuple[str, ...] | None:

@@ -87,7 +87,8 @@ class RebuildKind:
         lines = [f"{target.name} is rebuilt by {NAMES[way.method]}: {way.why}.", _estimate(scene, world, target, way)]
         old = scene.old_directory(target)
         lines += [
-            f"Its old directory is kept as {old} for {params.keep_days} days. Until then “Undo the rebuild” puts it back.",
+            f"Its old directory is kept as {old} for {params.keep_days} days: until then “Undo the rebuild” puts it back,"
+            " then the panel deletes it.",
             f"Rows that never left it are listed on {target.name} by: {reading_line(target, brief.job, 'rows')}",
         ]
         server = postgres_of(world, target)

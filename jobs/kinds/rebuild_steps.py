@@ -9,7 +9,7 @@ from jobs.blocks import rsync_copy, service
 from jobs.blocks.configuration import config_file, hba_file, is_answering
 from jobs.blocks.copying import Copy, compressions_of, copy_steps, method_of, slot_sql, slot_step
 from jobs.blocks.following import autostart_step
-from jobs.blocks.kept import reader_file, reading_line
+from jobs.blocks.kept import ground_of, reader_file, reading_line
 from jobs.blocks.keys import own_files
 from jobs.blocks.params import SetupParams
 from jobs.blocks.proof import proof_steps
@@ -34,7 +34,7 @@ from jobs.blocks.standby import has_recovery_conf, recovery_file
 from jobs.kinds import rebuild_source
 from jobs.kinds.rebuild_method import Method, note_of
 from jobs.recipe import NodeSpec, Step, World
-from remote.command import Action, Command, Detached, WriteFile
+from remote.command import Action, Command, Detached, WriteFile, script
 
 LOST = "lost_transactions"
 """The note that says how many transactions never left the rebuilt node."""
@@ -75,7 +75,17 @@ def rebuild_steps(job: Rebuild, world: World) -> list[Step]:
     made = {"rewind": _by_rewind, "delta": _by_delta, "copy": _by_copy}[job.method](job, world)
     streaming, *rest = proof_steps(replace(scene, standbys=(), others=(target,)), job.params, world)
     # what can wait until it streams, waits
-    return [_prepare(job), *made, _start(job), streaming, autostart_step(target, on=True), *_after(job), *rest, _keep(job)]
+    return [
+        _prepare(job),
+        *made,
+        _start(job),
+        streaming,
+        autostart_step(target, on=True),
+        *_after(job),
+        *rest,
+        _keep(job),
+        _sweep(job, world),
+    ]
 
 
 def _by_rewind(job: Rebuild, _world: World) -> list[Step]:
@@ -240,7 +250,9 @@ def _start(job: Rebuild) -> Step:
         "swap_in.sh", data, job.new, job.old, name, scene.system_identifier, target.bin_directory, target.owner, user="root"
     )
 
-    held_back = Command(("rm", "-f", own_file(target, "guarded")), user=target.owner)  # the start guard's word on the old directory
+    held_back = Command(
+        ("rm", "-f", own_file(target, "guarded"), own_file(target, "guard.history")), user=target.owner
+    )  # the start guard's word on the old directory
 
     def done(world: World) -> bool:
         is_started = is_answering(world, target) and is_standby_of(world, target, scene.system_identifier)
@@ -276,4 +288,25 @@ def _keep(job: Rebuild) -> Step:
         key=f"old.keep#{target.name}", node=target.name, title=f"Note how long the old directory is kept: {job.keep_days} days",
         done=done, actions=lambda _world: (note, reader, *((count,) if can_count else ())), note=LOST if can_count else "",
         why=f"Its rows stay readable on {target.name}: {reading_line(target, scene.brief.job, 'rows')}",
+    )  # fmt: skip
+
+
+def _sweep(job: Rebuild, world: World) -> Step:
+    target = job.target
+    sweep = on_host(
+        "sweep_new.sh", target.data_directory, target.owner, job.scene.brief.job, user=target.owner, timeout_seconds=COPY_SECONDS
+    )  # fmt: skip
+
+    def given_up(world: World) -> list[str]:
+        return [path for path in ground_of(world, target).begun if path != job.new]
+
+    def actions(world: World) -> Sequence[Action]:
+        # the directory above may be root's alone
+        emptied = script('for new; do [ ! -d "$new" ] || rmdir "$new"; done', *given_up(world), user="root")
+        return Detached(sweep), as_permitted(world, target, emptied)
+
+    return Step(
+        key=f"old.sweep#{target.name}", node=target.name, title="Delete unfinished copies of jobs that were given up",
+        done=lambda world: not given_up(world), actions=actions, destroys=", ".join(given_up(world)),
+        why="Now that it streams, nobody needs them; none of them was ever in place.",
     )  # fmt: skip

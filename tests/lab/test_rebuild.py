@@ -88,7 +88,13 @@ def test_undo_puts_the_old_directory_back_read_only_and_another_rebuild_takes_it
     assert pg1.sql("SELECT pg_is_in_recovery()") == [["t"]]
     assert pg1.sql("SELECT count(*) FROM kept", database="registry") == [[str(LOST_ROWS)]]
 
+    given_up = f"{pg1.data_directory}.new-job-2"
+    pg1.run(["mkdir", "-p", f"{given_up}/base/1"])
+    pg1.run(["chown", "-R", "postgres:", given_up])
+    pg1.run(["mkdir", f"{pg1.data_directory}.new-job-0"])  # root's: somebody else's business
     room.run("rebuild", {"node": "pg1"}, BOTH, job="job-4")
+    assert pg1.run(["ls", "-d", given_up], check=False).stdout == ""
+    assert pg1.run(["ls", "-d", f"{pg1.data_directory}.new-job-0"]).stdout
     assert streaming(pg2) == [["pg1", "streaming"]]
     assert is_alike(room)
     assert start_word(pg1) == "auto"

@@ -1,4 +1,5 @@
-# What a rebuild asks of a host besides the usual look: which WAL lies here, where timelines were left, which directories are kept.
+# What a rebuild asks of a host besides the usual look: which WAL lies here, where timelines were left, which directories are kept, which
+# copies were begun.
 # $1 data directory  $2 WAL archive
 data=$1 archive=$2
 wal=$data/pg_wal
@@ -14,5 +15,8 @@ for old in "$data".old-*; do
     printf 'old %s|' "$old"
     tr '\n' '|' <"$old/pgpanel.old"
     echo
+done
+for new in "$data".new-job-*; do
+    [ ! -d "$new" ] || [ -L "$new" ] || [ ! -O "$new" ] || echo "new $new"
 done
 exit 0
