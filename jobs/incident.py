@@ -11,7 +11,10 @@ from django.utils.translation import gettext as _
 
 from clusters.models import Quarantine
 from jobs.endings import EndingWords, ending_of, told
+from jobs.kinds.promote_checks import TAKEN_OFF
 from jobs.models import Job, JobStep
+from jobs.recipe import Check
+from jobs.stored import plan_from_json
 from pgpanel.templatetags.show import seconds_shown
 
 KINDS_TOLD = ("switchover", "promote")
@@ -197,9 +200,17 @@ def _pending(job: Job) -> list[str]:
     found = []
     if job.status != Job.Status.SUCCEEDED and not job.is_active:
         found += [f"{step.node}: {step.title}" for step in job.steps.filter(status__in=LEFT)]
+    found += [f"{check.node}: {check.reason}; {check.mend}: {check.mend_command}" for check in _taken_off(job)]
     quarantined = Quarantine.objects.filter(node__cluster=job.cluster_id, lifted_at=None).select_related("node")
     found += [_("%(node)s is under quarantine: rebuild it as a standby") % {"node": one.node.name} for one in quarantined]
     return found
+
+
+def _taken_off(job: Job) -> list[Check]:
+    """What a promotion takes off for good reason and nobody puts back by itself. Said from the moment it was promoted."""
+    if not job.plan or not job.report.get("timeline_after"):
+        return []
+    return [check for check in plan_from_json(job.plan).checks if check.key.startswith(f"{TAKEN_OFF}#")]
 
 
 def _said(loss: Any) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from jobs.kinds.promote import PromoteParams
 
 
+TAKEN_OFF = "candidate.synchronous"
+"""The check that names whose confirmation commits waited for, where a promotion takes that off."""
 QUARANTINED = "quarantined"
 """Noted by a promotion that went without the old primary's host: it stays so, even if that answers again meanwhile."""
 
@@ -264,8 +266,12 @@ def _ready_checks(params: PromoteParams, seen: Situation, world: World) -> Itera
     if server.is_replay_paused:
         yield Line("candidate.replays", new.name, "It replays").warning("its replay is paused: it is resumed first")
     if names := synchronous_of(server):
-        line = Line("candidate.synchronous", new.name, "Nobody waits for a standby that is gone")
-        yield line.warning(f"“{names}” is taken off, else every commit would wait", "set it again when its standbys are back")
+        quoted = names.replace("'", "''")
+        yield Line(TAKEN_OFF, new.name, "Nobody waits for a standby that is gone").warning(
+            f"synchronous_standby_names, “{names}”, is taken off, else every commit would wait",
+            "set it again when its standbys are back",
+            f"ALTER SYSTEM SET synchronous_standby_names = '{quoted}'; SELECT pg_reload_conf();",
+        )
     method = trigger_file(world, new)
     if (params.by == "trigger" or seen.scene.version.promote_methods == ("trigger",)) and not method:
         line = Line("candidate.trigger", new.name, "It names a trigger file")

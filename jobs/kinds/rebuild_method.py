@@ -50,6 +50,11 @@ def verdict(scene: Scene, world: World, target: NodeSpec, wanted: str) -> Verdic
     if wanted != "auto":
         method = next(known for known in METHODS if known == wanted)
         return Verdict(method, "it was chosen", not_rewind, not_delta)
+    if not not_rewind and not not_delta:
+        by_rewind, by_delta = (estimate(scene, world, target, way)[1] for way in ("rewind", "delta"))
+        if by_rewind > 2 * by_delta + 60:  # both are guesses
+            why = f"so much has parted that pg_rewind would take longer: about {by_rewind:.0f} s against {by_delta:.0f} s"
+            return Verdict("delta", why, "", "")
     if not not_rewind:
         return Verdict("rewind", f"only what differs is fetched: {hint_of(world, target)}", "", not_delta)
     if not not_delta:

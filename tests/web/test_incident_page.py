@@ -65,6 +65,19 @@ def test_page_and_text_tell_timeline_evidence_loss_and_who(client, cluster, ana)
     assert "pg1 is off, by typing its name" in page
 
 
+def test_what_was_taken_off_is_said_with_the_line_that_puts_it_back(client, cluster, ana):
+    line = "ALTER SYSTEM SET synchronous_standby_names = 'pg3'; SELECT pg_reload_conf();"
+    check = {
+        "key": "candidate.synchronous#pg2", "node": "pg2", "title": "Nobody waits", "level": "warning",
+        "reason": "synchronous_standby_names, “pg3”, is taken off", "mend": "set it again when its standbys are back",
+        "mend_command": line,
+    }  # fmt: skip
+    job = ended(cluster, ana, "done", plan={"kind": "promote", "checks": [check]})
+    assert line in client.get(f"/jobs/{job.pk}/incident.txt").content.decode()
+    Job.objects.filter(pk=job.pk).update(report={})  # nothing was promoted
+    assert line not in client.get(f"/jobs/{job.pk}/incident.txt").content.decode()
+
+
 def test_what_is_pending_is_said(client, cluster, ana):
     job = ended(cluster, ana, "cleanup_pending", status="failed")
     JobStep.objects.create(job=job, position=1, key="follow", node="pg3", title="Let pg3 follow pg2", status="failed")
