@@ -14,28 +14,25 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from monitor.agenda import Agenda
 from monitor.names import Names
 from monitor.probe import ANSWER_SECONDS, Line
 from monitor.sight import Sight, Unseen
 from monitor.ssh_look import SshLook
-from monitor.watch import SSH_SECONDS, ClusterMemory, ClusterReport, ClusterTarget, NodeTarget
+from monitor.watch import ClusterReport, ClusterTarget
+from monitor.ways import ClusterWatch, NodeWatch
 
 logger = logging.getLogger(__name__)
 
-REPORT_WITHIN = 0.4
-"""Share of the interval after which a round is reported without those that have not answered yet."""
-LINE_RETRY_SECONDS = (0.0, 1.0, 2.0, 5.0)
-NO_ROLE_RETRY_SECONDS = (15.0, 15.0, 60.0, 600.0)
-"""A refused login stands in the server's log: it is repeated ever more seldom. A job that ends makes it try again at once."""
-SSH_RETRY_SECONDS = (SSH_SECONDS, 5.0, 10.0, 20.0, 30.0)
-SSH_GRACE_SECONDS = 1.0
-"""After a line that was open broke: most restarts and switchovers are over by then, and a login would cost the host most now."""
-ZOMBIE_RETRY_SECONDS = (1.0,)
-"""A node under quarantine that comes back is to be stopped within one poll: it is asked at every one."""
 SSH_THREADS = 8
+CONNECTS_A_SECOND, CONNECTS_AT_ONCE = 50.0, 20
+"""A login costs both ends as much as many looks: a worker that begins with hundreds of nodes spreads them, or all time out."""
+PULSE_SECONDS = 1.0
 IDLE_SECONDS = 0.5
 
 
@@ -47,78 +44,19 @@ class Desk(Protocol):
 
     def take(self, report: ClusterReport) -> None: ...
 
-
-class NodeWatch:
-    """The ways to one node: a kept-open line where it lets the panel in, else SSH at a calmer rate."""
-
-    def __init__(self, target: NodeTarget) -> None:
-        self.target = target
-        self.line: Line | None = None
-        self.registered = -1
-        self.ssh: SshLook | None = None
-        self.is_on_ssh = False
-        self.is_seen_by_ssh = False
-        self._has_answered = False
-        self._line_failures = 0
-        self._line_due_at = 0.0
-        self._ssh_failures = 0
-        self._ssh_due_at = 0.0
-
-    def is_line_due(self, now: float) -> bool:
-        if not self.target.server.role or (self.line is not None and self.line.is_looking):
-            return False
-        return self.line is not None or now >= self._line_due_at
-
-    def is_ssh_due(self, now: float) -> bool:
-        is_needed = self._line_failures > 0 or not self.target.server.role
-        return is_needed and not self.is_on_ssh and now >= self._ssh_due_at
-
-    def line_answered(self, now: float, answer: Sight | Unseen) -> None:
-        if isinstance(answer, Sight):
-            self._line_failures, self._ssh_failures, self._ssh_due_at = 0, 0, 0.0
-            self.is_seen_by_ssh, self._has_answered = False, True
-            return
-        waits: tuple[float, ...] = NO_ROLE_RETRY_SECONDS if answer.cause == "no-role" else LINE_RETRY_SECONDS
-        if self.target.is_quarantined and answer.cause != "no-role":
-            waits = ZOMBIE_RETRY_SECONDS
-        elif self._has_answered:
-            self._ssh_due_at, self._has_answered = now + SSH_GRACE_SECONDS, False
-        self._line_due_at = now + waits[min(self._line_failures, len(waits) - 1)]
-        self._line_failures += 1
-
-    def look_again(self) -> None:
-        """Something has changed: do not wait."""
-        self._line_due_at = self._ssh_due_at = 0.0
-
-    def ssh_answered(self, now: float, answer: Sight | Unseen) -> None:
-        self.is_on_ssh = False
-        self.is_seen_by_ssh = isinstance(answer, Sight)
-        self._ssh_failures = 0 if isinstance(answer, Sight) else self._ssh_failures + 1
-        waits = ZOMBIE_RETRY_SECONDS if self.target.is_quarantined else SSH_RETRY_SECONDS
-        self._ssh_due_at = now + waits[min(self._ssh_failures, len(waits) - 1)]
+    def feel(self, pulse: Pulse) -> None:
+        """How the collector is, once a second."""
 
 
-class ClusterWatch:
-    def __init__(self, target: ClusterTarget, now: float) -> None:
-        self.memory = ClusterMemory(target)
-        self.nodes: dict[int, NodeWatch] = {}
-        self.due_at = now
-        self.report_at: float | None = None
-        self.awaited: set[int] = set()
+@dataclass(frozen=True)
+class Pulse:
+    """looks: answered in the last `seconds`. behind_seconds: how late the latest round of that time began."""
 
-    @property
-    def target(self) -> ClusterTarget:
-        return self.memory.target
-
-    def next_round(self, now: float) -> None:
-        """Rounds that were missed are not made up for."""
-        interval = self.target.interval_seconds
-        self.due_at = max(self.due_at + interval, now + interval / 2)
-        self.report_at = now + interval * REPORT_WITHIN
-
-    def primary_first(self) -> list[NodeWatch]:
-        """A standby looked at after its primary is never behind by what was written in between."""
-        return sorted(self.nodes.values(), key=lambda node: node.target.node_id != self.memory.primary_id)
+    seconds: float
+    nodes: int
+    lines: int
+    looks: int
+    behind_seconds: float
 
 
 class Collector:
@@ -126,6 +64,10 @@ class Collector:
         self.desk = desk
         self.is_stopping = is_stopping
         self.clusters: dict[int, ClusterWatch] = {}
+        self._agenda = Agenda()
+        self._touched: set[ClusterWatch] = set()
+        self._connect_at = 0.0
+        self._looks, self._behind_seconds, self._felt_at = 0, 0.0, time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._ssh_pool = ThreadPoolExecutor(SSH_THREADS, thread_name_prefix="monitor-ssh")
         self._names = Names(self._ssh_pool)
@@ -138,6 +80,7 @@ class Collector:
 
     def run(self) -> None:
         """Until told to stop."""
+        self._agenda.at(time.monotonic() + PULSE_SECONDS, self._feel)
         try:
             while not self.is_stopping():
                 self.turn()
@@ -149,27 +92,43 @@ class Collector:
         targets = self.desk.targets()
         if targets is not None:
             self._retarget(targets)
-        now = time.time()
-        for cluster in self.clusters.values():
-            # a due time far ahead: the clock was set back
-            if now >= cluster.due_at or cluster.due_at - now > 2 * cluster.target.interval_seconds:
-                self._begin_round(cluster, now)
-        self._wait(self._next_at() - time.time())
+        for call in self._agenda.due(time.monotonic()):
+            call()
+        self._report_complete_ones()
+        self._wait(self._agenda.seconds_until_next(time.monotonic(), IDLE_SECONDS))
         self._take_ssh_answers()
-        self._give_up_late_ones()
-        now = time.time()
-        for cluster in self.clusters.values():
-            is_over = not cluster.awaited or now >= (cluster.report_at or now)
-            if cluster.report_at is not None and is_over:
-                cluster.report_at = None
-                self._report(cluster, now)
+        self._report_complete_ones()
 
-    def _report(self, cluster: ClusterWatch, now: float) -> None:
-        """A cluster that we misjudge must not stop the others from being watched."""
+    def _report_complete_ones(self) -> None:
+        """All that this round waited for has answered."""
+        for cluster in self._touched:
+            if not cluster.awaited:
+                self._report(cluster)
+        self._touched.clear()
+
+    def _report(self, cluster: ClusterWatch) -> None:
+        """Once a round. A cluster that we misjudge must not stop the others from being watched."""
+        if not cluster.is_reporting or not self._is_ours(cluster):
+            return
+        cluster.is_reporting = False
         try:
-            self.desk.take(cluster.memory.report(now))
+            self.desk.take(cluster.memory.report(time.time()))
         except Exception:
             logger.exception("%s could not be judged", cluster.target.name)
+
+    def _is_ours(self, cluster: ClusterWatch) -> bool:
+        return self.clusters.get(cluster.target.cluster_id) is cluster
+
+    def _is_watched(self, cluster: ClusterWatch, node: NodeWatch) -> bool:
+        return self._is_ours(cluster) and cluster.nodes.get(node.target.node_id) is node
+
+    def _feel(self) -> None:
+        nodes = [node for cluster in self.clusters.values() for node in cluster.nodes.values()]
+        lines = sum(node.line is not None and node.line.is_open for node in nodes)
+        now = time.monotonic()
+        self.desk.feel(Pulse(max(now - self._felt_at, 0.001), len(nodes), lines, self._looks, round(self._behind_seconds, 3)))
+        self._looks, self._behind_seconds, self._felt_at = 0, 0.0, now
+        self._agenda.at(now + PULSE_SECONDS, self._feel)
 
     def close(self) -> None:
         for cluster in self.clusters.values():
@@ -183,14 +142,8 @@ class Collector:
         self._bell.close()
         self._bell_rope.close()
 
-    def _next_at(self) -> float:
-        soonest = time.time() + IDLE_SECONDS
-        for cluster in self.clusters.values():
-            soonest = min(soonest, cluster.due_at, cluster.report_at or cluster.due_at)
-        return soonest
-
     def _wait(self, seconds: float) -> None:
-        for key, _events in self._selector.select(max(0.0, seconds)):
+        for key, _events in self._selector.select(seconds):
             if key.fileobj is self._bell:
                 with suppress(BlockingIOError):
                     self._bell.recv(4096)
@@ -198,6 +151,7 @@ class Collector:
             cluster, node = key.data
             node.line.on_ready()
             self._after_line(cluster, node)
+            self._touched.add(cluster)
 
     # -- who is watched --------------------------------------------------------------------------------------------------------
 
@@ -211,7 +165,8 @@ class Collector:
             watch = self.clusters.get(target.cluster_id)
             if watch is None:
                 late = target.interval_seconds * place / len(targets)
-                watch = self.clusters[target.cluster_id] = ClusterWatch(target, time.time() + late)
+                watch = self.clusters[target.cluster_id] = ClusterWatch(target, time.monotonic() + late)
+                self._plan_round(watch)
             self._retarget_nodes(watch, target)
 
     def _retarget_nodes(self, watch: ClusterWatch, target: ClusterTarget) -> None:
@@ -225,7 +180,10 @@ class Collector:
             if has_changed:
                 node.look_again()
         watch.awaited &= set(watch.nodes)
-        watch.due_at = min(watch.due_at, time.time() + target.interval_seconds)
+        soonest = time.monotonic() + target.interval_seconds
+        if soonest < watch.due_at:
+            watch.due_at = soonest
+            self._plan_round(watch)
 
     def _leave(self, node: NodeWatch) -> None:
         self._drop_line(node)
@@ -238,14 +196,28 @@ class Collector:
 
     # -- looking ---------------------------------------------------------------------------------------------------------------
 
-    def _begin_round(self, cluster: ClusterWatch, now: float) -> None:
-        cluster.next_round(now)
-        cluster.awaited.clear()
+    def _plan_round(self, cluster: ClusterWatch) -> None:
+        self._agenda.at(cluster.due_at, partial(self._begin_round, cluster, cluster.due_at))
+
+    def _begin_round(self, cluster: ClusterWatch, due_at: float) -> None:
+        if cluster.due_at != due_at or not self._is_ours(cluster):
+            return
+        now = time.monotonic()
+        self._behind_seconds = max(self._behind_seconds, now - due_at)
+        report_at = cluster.next_round(now)
+        self._agenda.at(report_at, partial(self._report_round, cluster, cluster.due_at))
+        self._plan_round(cluster)
         for node in cluster.primary_first():
             if node.is_line_due(now):
                 self._begin_line(cluster, node)
             elif node.is_ssh_due(now):
                 self._begin_ssh(cluster, node)
+        self._touched.add(cluster)
+
+    def _report_round(self, cluster: ClusterWatch, next_due_at: float) -> None:
+        """Without those that have not answered yet; not if the next round has begun meanwhile."""
+        if cluster.due_at <= next_due_at:
+            self._report(cluster)
 
     def _begin_line(self, cluster: ClusterWatch, node: NodeWatch) -> None:
         if node.line is None:
@@ -255,10 +227,35 @@ class Collector:
                 if failure := self._names.failure_of(name):
                     self._line_answered(cluster, node, Unseen(time.time(), "name", failure))
                 return
+            if not self._may_connect(cluster, node):
+                return
             node.line = Line(node.target.server, address)
         cluster.awaited.add(node.target.node_id)
-        node.line.look()
+        self._look(cluster, node, node.line)
+
+    def _look(self, cluster: ClusterWatch, node: NodeWatch, line: Line) -> None:
+        line.look()
+        self._agenda.at(line.asked_at + ANSWER_SECONDS, partial(self._give_up, cluster, node, line, line.asked_at))
         self._after_line(cluster, node)
+
+    def _may_connect(self, cluster: ClusterWatch, node: NodeWatch) -> bool:
+        """Now, or when it is its turn."""
+        now = time.monotonic()
+        self._connect_at = max(self._connect_at, now - CONNECTS_AT_ONCE / CONNECTS_A_SECOND) + 1 / CONNECTS_A_SECOND
+        if self._connect_at <= now:
+            return True
+        node.is_in_line = True
+        self._agenda.at(self._connect_at, partial(self._connect, cluster, node))
+        return False
+
+    def _connect(self, cluster: ClusterWatch, node: NodeWatch) -> None:
+        """Its turn has come."""
+        node.is_in_line = False
+        if not self._is_watched(cluster, node) or node.line is not None:
+            return
+        if address := self._names.address_of(node.target.server.address):
+            node.line = Line(node.target.server, address)
+            self._look(cluster, node, node.line)
 
     def _after_line(self, cluster: ClusterWatch, node: NodeWatch) -> None:
         line = node.line
@@ -277,14 +274,15 @@ class Collector:
 
     def _line_answered(self, cluster: ClusterWatch, node: NodeWatch, answer: Sight | Unseen) -> None:
         cluster.awaited.discard(node.target.node_id)
-        node.line_answered(time.time(), answer)
+        node.line_answered(time.monotonic(), answer)
         if isinstance(answer, Sight):
+            self._looks += 1
             cluster.memory.take(node.target.node_id, answer)
             self._leave_ssh(node)
             return
         if not node.is_seen_by_ssh:
             cluster.memory.take(node.target.node_id, answer)
-        if node.is_ssh_due(time.time()):
+        if node.is_ssh_due(time.monotonic()):
             self._begin_ssh(cluster, node)
 
     def _register(self, cluster: ClusterWatch, node: NodeWatch, line: Line) -> None:
@@ -310,13 +308,12 @@ class Collector:
             node.line.close()
             node.line = None
 
-    def _give_up_late_ones(self) -> None:
-        now = time.time()
-        for cluster in self.clusters.values():
-            for node in cluster.nodes.values():
-                if node.line is not None and node.line.is_looking and now - node.line.asked_at > ANSWER_SECONDS:
-                    node.line.give_up()
-                    self._after_line(cluster, node)
+    def _give_up(self, cluster: ClusterWatch, node: NodeWatch, line: Line, asked_at: float) -> None:
+        """Still no answer to what was asked then."""
+        if node.line is line and line.is_looking and line.asked_at == asked_at:
+            line.give_up()
+            self._after_line(cluster, node)
+            self._touched.add(cluster)
 
     # -- through SSH -----------------------------------------------------------------------------------------------------------
 
@@ -337,9 +334,9 @@ class Collector:
         with suppress(Empty):
             while True:
                 cluster, node, answer = self._ssh_answers.get_nowait()
-                node.ssh_answered(time.time(), answer)
-                is_ours = self.clusters.get(cluster.target.cluster_id) is cluster and cluster.nodes.get(node.target.node_id) is node
-                is_needed = is_ours and (node.line is None or not node.line.is_open)
+                node.ssh_answered(time.monotonic(), answer)
+                self._looks += isinstance(answer, Sight)
+                is_needed = self._is_watched(cluster, node) and (node.line is None or not node.line.is_open)
                 if is_needed:
                     cluster.memory.take(node.target.node_id, answer)
                 else:

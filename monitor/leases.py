@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
 from clusters.credentials import secret_of
@@ -36,29 +36,42 @@ def unwatched() -> bool:
     return Cluster.objects.filter(free, nodes__isnull=False).exists()
 
 
-def claim(holder: str, capacity_nodes: int) -> dict[int, int]:
-    """Take free clusters up to the capacity (one at least, however big). Returns all that `holder` has: cluster id → changes."""
+def claim(holder: str, capacity: int) -> dict[int, int]:
+    """Take free clusters up to the capacity (one at least, however big). Returns all that `holder` has: cluster id → changes.
+
+    capacity: looks a second; a node that is looked at less often than once a second counts as one, for its connection.
+    """
     now = timezone.now()
     missing = Cluster.objects.filter(lease=None, nodes__isnull=False).distinct()
     Lease.objects.bulk_create([Lease(cluster=cluster) for cluster in missing], ignore_conflicts=True)
     held = _held(holder)
-    count = Node.objects.filter(cluster_id__in=held).count()
-    free = Lease.objects.filter(_is_free(now)).annotate(node_count=Count("cluster__nodes")).filter(node_count__gt=0).order_by("pk")
-    for lease in free:
-        if held and count + lease.node_count > capacity_nodes:
+    load = sum(_looks(lease) for lease in _with_nodes().filter(pk__in=held))
+    for lease in _with_nodes().filter(_is_free(now)).order_by("pk"):
+        looks = _looks(lease)
+        if held and load + looks > capacity:
             break
-        taken = Lease.objects.filter(_is_free(now), pk=lease.pk).update(holder=holder, until=now + timedelta(seconds=LEASE_SECONDS))
+        taken = looks and Lease.objects.filter(_is_free(now), pk=lease.pk).update(
+            holder=holder, until=now + timedelta(seconds=LEASE_SECONDS)
+        )
         if taken:
             held[lease.pk] = lease.changes
-            count += lease.node_count
+            load += looks
     return held
 
 
-def renew(holder: str, capacity_nodes: int) -> dict[int, int]:
+def _with_nodes() -> QuerySet[Lease]:
+    return Lease.objects.select_related("cluster").annotate(node_count=Count("cluster__nodes"))
+
+
+def _looks(lease: Lease) -> float:
+    return float(lease.node_count * max(1.0, 1 / lease.cluster.sample_interval_seconds))  # type: ignore[attr-defined]
+
+
+def renew(holder: str, capacity: int) -> dict[int, int]:
     """Keep what is still ours, take what has become free."""
     Lease.objects.filter(holder=holder).update(until=timezone.now() + timedelta(seconds=LEASE_SECONDS))
     if unwatched():
-        return claim(holder, capacity_nodes)
+        return claim(holder, capacity)
     return _held(holder)
 
 

@@ -16,11 +16,13 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
+from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from clusters.signals import tell, topology_changed
-from monitor import books, leases, rollups, stream, zombies
+from monitor import books, leases, rollups, stream, watchers, zombies
 from monitor.alerts import Watchman
+from monitor.collector import Pulse
 from monitor.watch import ClusterReport, ClusterTarget
 from pgpanel import live
 
@@ -35,9 +37,9 @@ RENEW_SECONDS = 2.0
 
 
 class Ledger:
-    def __init__(self, capacity_nodes: int = 400) -> None:
+    def __init__(self, capacity: int | None = None) -> None:
         self.holder = f"{socket.gethostname()[:24]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self.capacity_nodes = capacity_nodes
+        self.capacity = capacity or settings.COLLECTOR_NODES
         self.written_samples = 0
         self._targets: Sequence[ClusterTarget] | None = None
         self._held: dict[int, int] = {}
@@ -45,6 +47,7 @@ class Ledger:
         self._to_publish: deque[ClusterReport] = deque(maxlen=1000)
         self._links: dict[int, tuple[tuple[str, ...], ...]] = {}
         self._watchman = Watchman()
+        self._condition = watchers.Condition(self.holder, self.capacity)
         self._ending = threading.Event()
         self._reported = threading.Event()
         self._renewed_at = self._tidied_at = 0.0
@@ -64,11 +67,14 @@ class Ledger:
         self._to_publish.append(report)
         self._reported.set()
 
+    def feel(self, pulse: Pulse) -> None:
+        self._condition.feel(pulse)
+
     # -- its life --------------------------------------------------------------------------------------------------------------
 
     def claim(self) -> bool:
         """Take what is free; False when there is nothing for us to do."""
-        self._held = leases.claim(self.holder, self.capacity_nodes)
+        self._held = leases.claim(self.holder, self.capacity)
         self._watchman.take_over(self._held)
         self._renewed_at = time.monotonic()
         self._targets = leases.read_targets(self._held, self._held)
@@ -86,6 +92,7 @@ class Ledger:
             thread.join(timeout=5.0)
         with suppress(DatabaseError):
             leases.give_back(self.holder)
+            self._condition.end()
 
     # -- the books -------------------------------------------------------------------------------------------------------------
 
@@ -106,18 +113,22 @@ class Ledger:
                 self._tidy()
         except DatabaseError as error:
             logger.warning("the panel's database did not take the samples, which wait: %s", error)
-        except Exception:
+            self._condition.note(f"the panel's database did not take the samples: {error}")
+        except Exception as error:
             logger.exception("keeping the samples")
+            self._condition.note(f"keeping the samples: {error!r}")
 
     def _tidy(self) -> None:
         rollups.roll_up(self._held)
+        watchers.forget_old()
         while time.monotonic() - self._tidied_at < TIDY_WITHIN_SECONDS and books.prune() + rollups.prune():
             pass
 
     def _renew(self) -> None:
         """Ours still, with what has changed since; and what has become free."""
-        held = leases.renew(self.holder, self.capacity_nodes)
+        held = leases.renew(self.holder, self.capacity)
         self._renewed_at = time.monotonic()
+        self._condition.say(waiting=len(self._reports))
         if held != self._held:
             self._targets = leases.read_targets(held, held.keys() - self._held.keys())
             self._held = held
@@ -132,6 +143,7 @@ class Ledger:
         except DatabaseError:
             self._reports.extendleft(reversed(reports))
             raise
+        self._condition.has_written()
         zombies.watch(reports)
         self._watchman.watch(reports)
         for report in reports:
@@ -149,6 +161,7 @@ class Ledger:
             while self._to_publish:
                 report = self._to_publish.popleft()
                 try:
-                    live.publish(f"cluster:{report.cluster_id}", "sample", stream.sample_of(report))
+                    if not live.publish(f"cluster:{report.cluster_id}", "sample", stream.sample_of(report)):
+                        self._condition.note("Redis does not take what is seen: open pages read it from the database instead")
                 except Exception:
                     logger.exception("publishing a sample")

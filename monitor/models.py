@@ -77,6 +77,34 @@ class Lease(models.Model):
         return f"{self.cluster_id}: {self.holder or 'nobody'}"
 
 
+class Watcher(models.Model):
+    """A collector, as it last said itself how it is. It says so every few seconds: one that is silent is gone, or hangs.
+
+    capacity: looks a second that it takes on at most. lines: nodes with an open connection. behind_seconds: how late its latest
+    round began. waiting: rounds that are not in the database yet; written_at: when it last took some.
+    """
+
+    holder = models.CharField(max_length=64, primary_key=True)
+    began_at = models.DateTimeField()
+    said_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    capacity = models.PositiveIntegerField()
+    nodes = models.PositiveIntegerField(default=0)
+    lines = models.PositiveIntegerField(default=0)
+    looks_a_second = models.FloatField(default=0.0)
+    behind_seconds = models.FloatField(default=0.0)
+    waiting = models.PositiveIntegerField(default=0)
+    written_at = models.DateTimeField(null=True)
+    last_error = models.CharField(max_length=300, blank=True)
+    last_error_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-began_at"]
+
+    def __str__(self) -> str:
+        return self.holder
+
+
 class Alert(models.Model):
     """Something that a person should know of: a rule's breach (`monitor.rules`) that has held for long enough.
 

@@ -79,7 +79,7 @@ class Line:
     def look(self) -> None:
         """Begin a look; connects first if need be."""
         self.answer, self.is_looking, self._is_asked = None, True, False
-        self.asked_at = time.time()
+        self.asked_at = time.monotonic()
         with self._failing_alone():
             if self._connection is None:
                 self._connect()

@@ -59,8 +59,8 @@ def _two_writers(report: ClusterReport, _limits: Limits) -> Iterator[Breach]:
 
 def _primary_down(report: ClusterReport, _limits: Limits) -> Iterator[Breach]:
     for node in report.nodes:
-        if node.is_the_primary and not node.is_fresh:
-            yield Breach(node.name, {"why": node.unseen.message if node.unseen else ""})
+        if node.is_the_primary and not node.is_fresh and node.unseen:
+            yield Breach(node.name, {"why": node.unseen.message})
 
 
 def _not_seen(report: ClusterReport, _limits: Limits) -> Iterator[Breach]:

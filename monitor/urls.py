@@ -1,6 +1,6 @@
 from django.urls import path
 
-from monitor import alert_pages, views
+from monitor import alert_pages, views, watcher_pages
 
 app_name = "monitor"
 urlpatterns = [
@@ -11,6 +11,7 @@ urlpatterns = [
     path("c/<slug:cluster>/chart/", views.lag_chart, name="lag_chart"),
     path("c/<slug:cluster>/lag.json", views.lag_data, name="lag_data"),
     path("c/<slug:cluster>/alerts/", alert_pages.open_alerts, name="open_alerts"),
+    path("collector/", watcher_pages.collector, name="collector"),
     path("alerts/", alert_pages.alerts, name="alerts"),
     path("alerts/<int:pk>/acknowledge/", alert_pages.acknowledge, name="acknowledge"),
     path("maintenance/", alert_pages.maintenance_begin, name="maintenance_begin"),

@@ -36,6 +36,7 @@ LEFT_OUT = {
     "sessions.Session": "nobody stays signed in", "usersessions.UserSession": "nobody stays signed in",
     "account.EmailConfirmation": "expires", "accounts.CacheEntry": "a cache", "accounts.RememberedAnswer": "a cache",
     "monitor.Sample": "measurements", "monitor.Rollup": "measurements", "monitor.Lease": "who watches now",
+    "monitor.Watcher": "how the collectors are",
     "monitor.RunningJob": "what runs now", "monitor.Notice": "mails that wait: not sent twice",
     "webhooks.Delivery": "calls that wait: not made twice", "webhooks.Attempt": "of deliveries",
 }  # fmt: skip

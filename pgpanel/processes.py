@@ -48,7 +48,8 @@ def processes(bind: str, port: int, var: Path, redis_port: int | None) -> list[P
         worker("plans", "threads", 4),
         # by itself: strangers' servers that hang must not hold up a person who waits for a plan
         worker("notify", "threads", 4),
-        worker("observe", "threads", 4),
+        # two share the nodes, a core each, and one's death hands its clusters to the other
+        worker("observe", "threads", 4, copies=2),
         Process("beat", f"{BIN}/python -m celery -A pgpanel beat -l warning -s {var}/beat-schedule --pidfile="),
     ]  # fmt: skip
     if redis_port is not None:

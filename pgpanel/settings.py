@@ -177,6 +177,9 @@ HEARTBEAT_SECONDS = env.float("PGPANEL_HEARTBEAT_SECONDS", 1.0)
 """How often a running job says that it lives; after `LOST_AFTER_SECONDS` without it the sweep hands the job on."""
 LOST_AFTER_SECONDS = env.float("PGPANEL_LOST_AFTER_SECONDS", 6.0)
 
+COLLECTOR_NODES = env.int("PGPANEL_COLLECTOR_NODES", 600)
+"""So many nodes at one look a second does one worker on `observe` watch at most: a process fills about one core with them."""
+
 # -- webhooks ------------------------------------------------------------------------------------------------------------------
 WEBHOOK_NETWORKS: list[str] = env.list("PGPANEL_WEBHOOK_NETWORKS", [])
 """Networks besides the public ones that webhooks and messages about alerts may go to (`pgpanel/outgoing`)."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from monitor.collector import SSH_GRACE_SECONDS, NodeWatch
 from monitor.probe import Server
 from monitor.sight import Receiver, Sight, Unseen
 from monitor.watch import ClusterMemory, ClusterReport, ClusterTarget, NodeReport, NodeTarget
+from monitor.ways import SSH_GRACE_SECONDS, NodeWatch
 from remote.access import Access
 from remote.facts import WalSender
 
