@@ -55,21 +55,3 @@ def _worse(one: Row, other: Row) -> Row:
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
-
-
-def spark_of(cluster: Cluster, seconds: int = 600, width: int = 120, height: int = 24) -> list[str]:
-    """Polylines (SVG points) of the worst replay lag over time; gaps where nothing was known."""
-    columns = series_of(cluster, seconds)
-    worst = [
-        max((value for value in values if value is not None), default=None)
-        for values in zip(*(node["seconds"] for node in columns["nodes"].values()), strict=True)
-    ]
-    top = max([value for value in worst if value is not None] + [1.0])
-    begin = timezone.now().timestamp() - seconds
-    lines: list[list[str]] = [[]]
-    for at, value in zip(columns["at"], worst, strict=False):
-        if value is None:
-            lines.append([])
-            continue
-        lines[-1].append(f"{(at - begin) / seconds * width:.1f},{height - 2 - value / top * (height - 4):.1f}")
-    return [" ".join(line) for line in lines if len(line) > 1]

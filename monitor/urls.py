@@ -11,6 +11,7 @@ urlpatterns = [
     path("c/<slug:cluster>/chart/", views.lag_chart, name="lag_chart"),
     path("c/<slug:cluster>/lag.json", views.lag_data, name="lag_data"),
     path("c/<slug:cluster>/alerts/", alert_pages.open_alerts, name="open_alerts"),
+    path("cards/", views.cards, name="cards"),
     path("collector/", watcher_pages.collector, name="collector"),
     path("alerts/", alert_pages.alerts, name="alerts"),
     path("alerts/<int:pk>/acknowledge/", alert_pages.acknowledge, name="acknowledge"),

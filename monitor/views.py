@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from clusters.models import Cluster
-from clusters.rights import cluster_or_404
+from accounts.models import User
+from clusters.models import Cluster, Node
+from clusters.rights import cluster_or_404, clusters_for
 from monitor.loss import losses_of
-from monitor.series import series_of, spark_of
+from monitor.series import series_of
+from monitor.sparks import sparks_of
 from monitor.standing import standing_of
 from monitor.topology import tall, wide
 
@@ -43,9 +48,18 @@ def if_died(request: HttpRequest, cluster: str) -> HttpResponse:
 @require_GET
 def card(request: HttpRequest, cluster: str) -> HttpResponse:
     standing = standing_of(_cluster(request, cluster))
-    return render(
-        request, "monitor/card.html", {"standing": standing, "cluster": standing.cluster, "spark": spark_of(standing.cluster)}
-    )
+    context = {"standing": standing, "cluster": standing.cluster, "spark": sparks_of([standing.cluster.pk])[standing.cluster.pk]}
+    return render(request, "monitor/card.html", context)
+
+
+@require_GET
+def cards(request: HttpRequest) -> HttpResponse:
+    """All cards of the fleet that this person may see, in one answer and a constant number of questions to the database."""
+    found = clusters_for(cast(User, request.user)).prefetch_related(Prefetch("nodes", Node.objects.select_related("state")))
+    standings = [standing_of(cluster, list(cluster.nodes.all())) for cluster in found]
+    sparks = sparks_of(standing.cluster.pk for standing in standings)
+    shown = [(standing, sparks[standing.cluster.pk]) for standing in standings]
+    return render(request, "monitor/cards.html", {"shown": shown})
 
 
 @require_GET

@@ -85,6 +85,7 @@ RULES: dict[str, dict[str, str]] = {
     "monitor:lag_chart": GET_SEE,
     "monitor:lag_data": GET_SEE,
     "live": {"GET": SEE},
+    "monitor:cards": {"GET": ANY},
     "monitor:collector": {"GET": ANY},
     "monitor:open_alerts": GET_SEE,
     "monitor:alerts": {"GET": ANY},
