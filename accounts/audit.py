@@ -20,6 +20,10 @@ LONGEST_DETAIL = 1000
 LONGEST = {field.name: field.max_length for field in AuditEntry._meta.concrete_fields}
 
 
+class Refused(Exception):
+    """Nothing was done. That it was tried is recorded, and that record is kept whatever transaction stands around the try."""
+
+
 def record(
     action: str,
     target: str = "",

@@ -187,6 +187,9 @@ class NodePatch(Schema):
     jump_host: str | None = Field(None, max_length=253)
     jump_port: int | None = Field(None, ge=1, le=65535)
     jump_user: str | None = Field(None, max_length=63)
+    password: str | None = Field(
+        None, max_length=500, description="By which it is logged into; needed where it is by password and the address changes."
+    )
     layout: str | None = Field(None, max_length=20, examples=["debian"])
     overrides: dict[str, str] | None = Field(None, description="Instead of the layout's own paths and commands; replaces all.")
 
@@ -201,7 +204,7 @@ def node_edit(node: Node, body: NodePatch) -> NodeOut:
     if strange := sorted(set(overrides) - known):
         raise Problem(422, "not-valid", "No layout says that.", [Fault("No layout says that.", f"overrides.{strange[0]}")])
     form = patched(NodeForm, node, patch, {f"own_{name}": overrides.get(name, "") for name in known})
-    services.node_save(form.save(commit=False), form.changed_data)
+    services.node_save(form.save(commit=False), form.changed_data, form.cleaned_data.get("password", ""))
     node.refresh_from_db()
     return NodeOut.of(node)
 

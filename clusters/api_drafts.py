@@ -54,6 +54,9 @@ class NodeIn(HostIn):
     host_key: str = Field(min_length=8, max_length=80, description="The expected fingerprint: without it a node is not added.",
                           examples=["SHA256:uNiVztksCsDhcc0u9e8BrrJXVGDGHb0ncMQYcJEb1yM"])  # fmt: skip
     credential: Number | None = Field(None, description="One of the cluster's; without: the one that its first node uses.")
+    password: str = Field(
+        "", max_length=500, description="Where that is a password: it is only sent to another host if you know it."
+    )
 
 
 class AccessIn(Schema):
@@ -225,9 +228,12 @@ def node_add(request: HttpRequest, cluster: Cluster, body: NodeIn) -> HttpRespon
     credential = own.filter(pk=body.credential).first() if body.credential else first.credential if first else None
     if credential is None:
         raise Problem(422, "not-valid", "No such credential of this cluster.", [Fault("No such credential.", "credential")])
+    login: dict[str, Any] = {"credential": credential}
+    if credential.kind == Credential.Kind.SSH_PASSWORD:
+        login = {"access": Draft.Access.PASSWORD_KEPT, "password": body.password}
     with _told({}):
         rows = _rows([body], "")
-        draft = adding.begin(cast(User, request.user), Draft.Kind.ADD_NODE, rows, cluster=cluster, credential=credential)
+        draft = adding.begin(cast(User, request.user), Draft.Kind.ADD_NODE, rows, cluster=cluster, **login)
     return _answer(draft)
 
 

@@ -29,6 +29,10 @@ OVERRIDE_LABELS = {
 }
 
 
+ADDRESS_OF_HOST, ADDRESS_OF_JUMP_HOST = {"ssh_host", "ssh_port"}, {"jump_host", "jump_port"}
+ADDRESS = ADDRESS_OF_HOST | ADDRESS_OF_JUMP_HOST
+
+
 def _port(label: Any, initial: int, **options: Any) -> forms.IntegerField:
     return forms.IntegerField(label=label, min_value=1, max_value=65535, initial=initial, **options)
 
@@ -217,8 +221,20 @@ class NodeForm(NodeFormBase):
             self.fields["is_reinstalled"] = forms.BooleanField(
                 label=_("The host was reinstalled: forget its host key, and show the new one to be accepted"), required=False
             )
+        if self.instance.is_by_password:
+            self.fields["password"] = forms.CharField(
+                label=_("SSH password"), required=False, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+                help_text=_("Where the address changes: the kept one is not sent to another host unless you type it."),
+            )  # fmt: skip
         for name in OVERRIDABLE:
             self.fields[f"own_{name}"] = override_field(name, initial=self.instance.overrides.get(name, ""))
+
+    def clean(self) -> dict[str, Any]:
+        """Whoever may edit a node, but does not know its password, must not be able to have it sent to a host of his own."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if "password" in self.fields and ADDRESS & set(self.changed_data) and not cleaned.get("password"):
+            self.add_error("password", _("The address changes: type the password for it."))
+        return cleaned
 
     @property
     def plain_fields(self) -> list[forms.BoundField]:
@@ -231,9 +247,9 @@ class NodeForm(NodeFormBase):
     def save(self, commit: bool = True) -> Node:
         node = super().save(commit=False)
         node.overrides = {name: self.cleaned_data[f"own_{name}"] for name in OVERRIDABLE if self.cleaned_data[f"own_{name}"]}
-        if {"ssh_host", "ssh_port", "is_reinstalled"} & set(self.changed_data):
+        if {*ADDRESS_OF_HOST, "is_reinstalled"} & set(self.changed_data):
             node.host_key = ""
-        if {"jump_host", "jump_port"} & set(self.changed_data):
+        if ADDRESS_OF_JUMP_HOST & set(self.changed_data):
             node.jump_host_key = ""
         if commit:
             node.save()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import uuid
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -28,13 +30,21 @@ port_validators = [MinValueValidator(1), MaxValueValidator(65535)]
 
 def why_no_host(address: str) -> str:
     """Of an address that no server of a cluster has, but a cloud's metadata service, or everybody at once; "" = none such."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
+    ip = _address(address)
+    if ip is None:
         return ""
     ip = getattr(ip, "ipv4_mapped", None) or ip
     is_odd = ip.is_multicast or ip.is_unspecified or (ip.version == 4 and (ip.is_link_local or str(ip) == "255.255.255.255"))
     return str(_("No host of a cluster has this address.")) if is_odd else ""
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None: it is a name."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(text)
+    with suppress(OSError):  # 2852039166, 0xa9fea9fe, 169.254.43518: whoever resolves names reads these as addresses
+        return ipaddress.ip_address(socket.inet_aton(text))
+    return None
 
 
 class Cluster(models.Model):
@@ -174,6 +184,10 @@ class Node(HostAddress):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_by_password(self) -> bool:
+        return self.credential_id is not None and self.credential.kind == Credential.Kind.SSH_PASSWORD
 
     @property
     def slot_name(self) -> str:

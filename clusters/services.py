@@ -17,6 +17,7 @@ from clusters.credentials import (
     fingerprint,
     next_role_password,
     next_role_password_since,
+    password_keep,
     role_password,
     role_password_keep,
     role_password_promote,
@@ -196,9 +197,11 @@ def node_create(cluster: Cluster, credential: Credential, name: str, ssh_host: s
 
 
 @transaction.atomic
-def node_save(node: Node, changed: Iterable[str]) -> None:
-    """What a person has edited (validated). changed: the names of the fields."""
+def node_save(node: Node, changed: Iterable[str], password: str = "") -> None:
+    """What a person has edited (validated). changed: the names of the fields. password: by which this node is logged into now."""
     before = Node.objects.get(pk=node.pk).name
+    if password:
+        node.credential = password_keep(password, node.name, node.ssh_user, node.cluster)
     node.save()
     if fields := ", ".join(changed):
         was = {"was": before} if before != node.name else {}

@@ -311,7 +311,7 @@ def node_edit(request: HttpRequest, name: str, node_name: str) -> HttpResponse:
     form = NodeForm(request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
         saved = form.save(commit=False)
-        services.node_save(saved, form.changed_data)
+        services.node_save(saved, form.changed_data, form.cleaned_data.get("password", ""))
         messages.success(request, _("Saved."))
         return redirect("clusters:node", name, saved.name)
     return render(

@@ -10,13 +10,13 @@ from typing import Annotated, Any, cast
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.translation import gettext as _
-from ninja import Query, Router
+from ninja import Field, Query, Router, Schema
 
 from accounts.acting import address_of
 from accounts.models import User
 from clusters.models import Cluster
 from clusters.observing import evidence_of
-from clusters.rights import Role, cluster_or_404, clusters_for
+from clusters.rights import Role, cluster_or_404, clusters_for, require
 from jobs import services
 from jobs.api_schemas import ApprovalIn, JobBrief, JobIn, JobOut, JobsWanted, KindOut, LineOut, LogOut, PlanIn, PlanOut, WayOut
 from jobs.forms import FORMS
@@ -26,6 +26,7 @@ from jobs.models import Job, LogLine
 from jobs.promote_ways import choices_of
 from jobs.recipe import ParamsError
 from jobs.runbook import runbook
+from jobs.second_person import ask_for_two
 from pgpanel.rest.answers import answered
 from pgpanel.rest.paging import After, Limit, Page, paged
 from pgpanel.rest.problems import Fault, Problem
@@ -101,6 +102,28 @@ def plan_approve(request: HttpRequest, job: Job, body: ApprovalIn) -> HttpRespon
     services.job_approve(job, body.hash, cast(User, request.user))
     job.refresh_from_db()
     return answered(200, PlanOut.of(job), etag=tag_of(job.cluster))
+
+
+class SecondPerson(Schema):
+    is_asked: bool = Field(
+        examples=[True], description="Grave plans of this cluster need another operator's approval before they start."
+    )
+
+
+@router.get("/clusters/{name}/second-person", response=SecondPerson, summary="Does it ask for a second person?")
+@needs("viewer", of_cluster)
+def second_person_read(cluster: Cluster) -> SecondPerson:
+    return SecondPerson(is_asked=cluster.needs_second_person)
+
+
+@router.put("/clusters/{name}/second-person", response=SecondPerson, summary="Ask for a second person, or no longer")
+@needs("administrator", of_cluster)
+def second_person_set(request: HttpRequest, cluster: Cluster, body: SecondPerson) -> SecondPerson:
+    """At once, also for plans that wait. On by an administrator of the cluster, off by one over all clusters only."""
+    if not body.is_asked:
+        require(cast(User, request.user), "administrator", None)
+    ask_for_two(cluster, body.is_asked)
+    return SecondPerson(is_asked=cluster.needs_second_person)
 
 
 @router.get("/clusters/{name}/promotions", response=list[WayOut], summary="The ways to promote now, the safest first")

@@ -11,10 +11,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError
 
+from accounts.audit import Refused
 from accounts.models import User
 from clusters.models import Cluster
 from clusters.observing import primary_of
-from jobs import planning, second_person, superseding, tasks
+from jobs import own_commands, planning, second_person, superseding, tasks
 from jobs.ended import note, note_end, tell_end, tell_status
 from jobs.kinds import KINDS
 from jobs.models import Job, JobStep
@@ -25,7 +26,7 @@ NODE_FIELDS = ("primary", "standbys", "source", "target", "candidate", "node", "
 """Parameters that name nodes of the cluster."""
 
 
-class JobRefused(Exception):
+class JobRefused(Refused):
     """Not now, not like this. The message says why and what to do."""
 
 
@@ -104,6 +105,7 @@ def job_plan(
     kind = KINDS[kind_name]
     params = {**params, **_bound(cluster, kind, params)}
     _known_nodes(cluster, params)
+    own_commands.refuse_unset(cluster, kind_name, params, by)
     title = kind.title(kind.params(params))
     with transaction.atomic():
         Job.objects.filter(cluster=cluster, kind=kind_name, planned_by=by, status=Status.PLANNED).update(status=Status.WITHDRAWN)

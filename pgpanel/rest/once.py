@@ -19,6 +19,7 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from accounts.audit import Refused
 from accounts.models import RememberedAnswer, User
 from pgpanel.rest.problems import Fault, Problem
 
@@ -40,18 +41,26 @@ def once(request: HttpRequest, act: Callable[[], HttpResponse]) -> HttpResponse:
         )
     RememberedAnswer.objects.filter(created_at__lt=timezone.now() - KEPT).delete()
     answer: HttpResponse | None = None
+    refused: Refused | None = None
     row = RememberedAnswer(user=cast(User, request.user), key=key, fingerprint=_fingerprint(request))
     try:
         with transaction.atomic():
             before = _claimed(row)
             if before is None:
-                answer = act()
-                _keep(row, answer)
+                try:
+                    answer = act()
+                except Refused as refusal:  # it did nothing, but the audit trail keeps that it was tried
+                    refused = refusal
+                    row.delete()
+                else:
+                    _keep(row, answer)
     except Exception:
         # what is told after the commit (a broker that is away) does not undo it: the sweep tells again
         if answer is None or not RememberedAnswer.objects.filter(pk=row.pk).exists():
             raise
         logger.warning("done, but not all who should know of it could be told", exc_info=True)
+    if refused is not None:
+        raise refused
     if before is not None:
         return _again(before, row.fingerprint)
     assert answer is not None

@@ -6,9 +6,11 @@ from django.core.exceptions import ValidationError
 from clusters.models import Node, why_no_host
 
 NOWHERE = ["169.254.169.254", "::ffff:169.254.169.254", "0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"]
+SPELT = ["2852039166", "0xa9fea9fe", "169.254.43518", "0251.254.169.254", "0"]
+"""Other spellings, which a resolver reads as addresses."""
 
 
-@pytest.mark.parametrize("address", NOWHERE)
+@pytest.mark.parametrize("address", NOWHERE + SPELT)
 def test_a_metadata_service_and_everybody_at_once_are_no_hosts(address):
     assert why_no_host(address)
 

@@ -24,8 +24,12 @@ def server():
     server.stop()
 
 
-@pytest.mark.parametrize("file", ["test_audit_trail.py", "test_audit_verify.py", "test_audit_pages.py", "test_panel_backup.py"])
-def test_trail_and_backup_hold_there_too(server, file):
+@pytest.mark.parametrize(
+    "file",
+    ["test_audit_trail.py", "test_audit_verify.py", "test_audit_pages.py", "test_panel_backup.py", "test_at_once.py",
+     "test_api_jobs.py", "test_second_person.py"],
+)  # fmt: skip
+def test_trail_backup_and_jobs_hold_there_too(server, file):
     environment = os.environ | {"DATABASE_URL": server.url()}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestWarning", f"tests/web/{file}"],

@@ -212,6 +212,7 @@ def test_a_node_cannot_follow_itself_or_who_follows_it(client, cluster, ana):
 
 
 def test_commands_before_and_after_name_their_node_by_role(client, cluster, ana):
+    ana.grants.update(role="administrator")
     given = {
         "candidate": "pg2", "catch_up_seconds": "20", "before_0_node": "@old", "before_0_command": "/opt/address down",
         "before_0_seconds": "5", "after_0_node": "@new", "after_0_command": "/opt/address up", "after_0_seconds": "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from api_world import Api, token_of
 from cluster_world import person
 from django.db import IntegrityError, transaction
 from django.test import Client
@@ -226,6 +227,49 @@ def test_an_administrator_of_the_cluster_switches_it_on_and_only_one_over_all_of
     assert over_all.post("/c/registry/second-person", {}).status_code == 302
     cluster.refresh_from_db()
     assert not cluster.needs_second_person
+
+
+# -- the API -------------------------------------------------------------------------------------------------------------------
+
+
+def api_of(user) -> Api:
+    return Api(token_of(user))
+
+
+def test_by_the_api_too_an_administrator_of_the_cluster_switches_it_on_and_only_one_over_all_off(cluster, ana):
+    second_person.ask_for_two(cluster, False)
+    of_cluster, over_all = api_of(person("eve", "administrator", cluster)), api_of(person("root", "administrator"))
+    path = "/clusters/registry/second-person"
+    assert api_of(ana)("PUT", path, {"is_asked": True}).status_code == 403
+    assert of_cluster("PUT", path, {"is_asked": True}).json() == {"is_asked": True}
+    refused = of_cluster("PUT", path, {"is_asked": False})
+    assert (refused.status_code, refused.json()["detail"]) == (403, "This needs the role “administrator” over all clusters.")
+    assert api_of(ana).get(path).json() == {"is_asked": True}
+    assert over_all("PUT", path, {"is_asked": False}).json() == {"is_asked": False}
+    assert api_of(person("outsider", "administrator", make_cluster("other")))("PUT", path, {"is_asked": False}).status_code == 404
+
+
+def test_by_the_api_a_plan_waits_for_somebody_else_and_each_refusal_says_what_to_do(job, ana, bob, cluster):
+    hers, his = api_of(ana), api_of(bob)
+    start, approval = {"plan": job.pk, "hash": job.plan_hash}, {"hash": job.plan_hash}
+
+    def refused(answer) -> tuple[str, str]:
+        assert answer.status_code == 409
+        return answer.json()["type"].rpartition(":")[2], answer.json()["detail"]
+
+    assert hers.get(f"/plans/{job.pk}").json()["needs_second_person"] is True
+    asks = "registry asks for a second person: this plan has to be approved by one of bob first."
+    assert refused(hers.post("/clusters/registry/jobs", start)) == ("needs-second-person", asks)
+    own = "You made this plan: somebody else has to approve it."
+    assert refused(hers.post(f"/plans/{job.pk}/approval", approval)) == ("not-yours-to-approve", own)
+    moved = "This is no longer the plan that you read. Read it again."
+    assert refused(his.post(f"/plans/{job.pk}/approval", {"hash": "another"})) == ("plan-moved", moved)
+    robot = api_of(person("robot", "operator", cluster, is_service=True))
+    assert refused(robot.post(f"/plans/{job.pk}/approval", approval))[0] == "not-yours-to-approve"
+    assert his.post(f"/plans/{job.pk}/approval", approval).json()["approved_by"] == "bob"
+    starts = "You have approved this plan: somebody else has to start it."
+    assert refused(his.post("/clusters/registry/jobs", start)) == ("needs-second-person", starts)
+    assert hers.post("/clusters/registry/jobs", start).json()["status"] == "queued"
 
 
 def test_an_operator_does_not_change_the_setting(cluster, ana):
