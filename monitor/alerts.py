@@ -16,7 +16,7 @@ from clusters.signals import alert_moved, tell
 from monitor import notices
 from monitor.breaches import Change, Followed
 from monitor.models import Alert, Maintenance, RunningJob
-from monitor.rules import RULES, Limits, breaches
+from monitor.rules import BY_JOB, EVERY, IN_ROUNDS, RULES, Limits, breaches
 from monitor.watch import ClusterReport
 from pgpanel import live
 
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 EXPLAINS_SECONDS = 900.0
 """For so long a running job explains what is seen of its cluster; then it is an alert all the same."""
+ROUND_NAMES = frozenset(rule.name for rule in IN_ROUNDS)
 SAYS_AGAIN_SECONDS = 10.0
 """The numbers of an open alert are written no more often than this."""
 
@@ -39,16 +40,16 @@ class Watchman:
         new = set(cluster_ids) - self._followed.keys()
         self._followed = {pk: self._followed.get(pk) or Followed() for pk in cluster_ids}
         for alert in Alert.objects.filter(cluster_id__in=new, over_at=None):
-            if alert.rule in RULES:
+            if alert.rule in ROUND_NAMES:
                 self._followed[alert.cluster_id].recall(alert.rule, alert.about, alert.since.timestamp())
 
     def watch(self, reports: Sequence[ClusterReport]) -> None:
         """Each round by itself, in order: a breach that came and went between two writes of the books is seen too."""
-        explained = explained_clusters(report.cluster_id for report in reports)
+        held_back = held_back_rules(report.cluster_id for report in reports)
         for report in reports:
             followed = self._followed.setdefault(report.cluster_id, Followed())
             found = breaches(report, Limits())
-            for change in followed.take(report.at, found, is_held_back=report.cluster_id in explained):
+            for change in followed.take(report.at, found, held_back=held_back.get(report.cluster_id, ())):
                 self._keep(report, change)
 
     def _keep(self, report: ClusterReport, change: Change) -> None:
@@ -61,13 +62,14 @@ class Watchman:
             logger.warning("%s: alert %s %s %s", report.name, change.rule, change.about, change.what)
 
 
-def explained_clusters(cluster_ids: Iterable[int]) -> set[int]:
-    """Those where a job that has not run for too long, or a maintenance, explains what is seen."""
+def held_back_rules(cluster_ids: Iterable[int]) -> dict[int, Collection[str]]:
+    """By cluster: the rules that a job explains which has not run for too long; in a maintenance all of them."""
     now = timezone.now()
     ids = set(cluster_ids)
     jobs = RunningJob.objects.filter(cluster_id__in=ids, since__gt=now - timedelta(seconds=EXPLAINS_SECONDS))
     windows = Maintenance.objects.filter(cluster_id__in=ids, begins_at__lte=now, ends_at__gt=now)
-    return {*jobs.values_list("cluster_id", flat=True), *windows.values_list("cluster_id", flat=True)}
+    found: dict[int, Collection[str]] = dict.fromkeys(jobs.values_list("cluster_id", flat=True), BY_JOB)
+    return found | dict.fromkeys(windows.values_list("cluster_id", flat=True), EVERY)
 
 
 def keep(cluster_id: int, change: Change, at: datetime) -> None:

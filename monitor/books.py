@@ -126,9 +126,26 @@ def details_of(node: NodeReport) -> dict[str, Any]:
             "slot": sight.receiver.slot_name if sight.receiver else "",
             "slots": [asdict(slot) for slot in sight.slots],
             "senders": [sender.application_name or sender.client_address for sender in sight.senders],
-            "archiver": asdict(node.archiver) if node.archiver else None,
+            "archiver": asdict(node.archiver) if node.archiver else None, "started_at": sight.started_at,
         }  # fmt: skip
-    return details
+    return details | _conditions_of(node)
+
+
+def _conditions_of(node: NodeReport) -> dict[str, Any]:
+    """What was seen of the host and over time; without what nobody has seen."""
+    condition, host = node.condition, node.host
+    found: dict[str, Any] = {}
+    if condition is not None:
+        found |= {"pending_restart": list(condition.pending_restart), "expiring": [list(one) for one in condition.expiring]}
+    if host is not None:
+        found["host"] = asdict(host)
+    if node.forecasts:
+        found["forecasts"] = {name: asdict(one) for name, one in node.forecasts.items()}
+    if node.left is not None:
+        found["left"] = asdict(node.left)
+    if node.drifted:
+        found["drifted"] = list(node.drifted)
+    return found
 
 
 def _moment(at: float) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,11 +44,11 @@ class Followed:
         self.held[rule, about] = Held(Breach(about), since, is_firing=True)
 
     def take(
-        self, now: float, found: Mapping[tuple[str, str], Breach], is_held_back: bool = False, in_a_row: int = 1
+        self, now: float, found: Mapping[tuple[str, str], Breach], held_back: Collection[str] = (), in_a_row: int = 1
     ) -> list[Change]:
         """in_a_row: fires after so many rounds at least.
 
-        is_held_back: a job or a maintenance explains what is seen. Nothing fires then; what holds still fires afterwards.
+        held_back: rules whose breaches a job or a maintenance explains. They do not fire then; what holds still fires afterwards.
         """
         changes = []
         for key, breach in found.items():
@@ -56,7 +56,7 @@ class Followed:
             has_changed = one.breach.values != breach.values
             one.breach, one.gone_at, one.rounds = breach, None, one.rounds + 1
             has_held = one.rounds >= in_a_row and now - one.since >= RULES[key[0]].hold_seconds
-            if not one.is_firing and not is_held_back and has_held:
+            if not one.is_firing and key[0] not in held_back and has_held:
                 one.is_firing = True
                 changes.append(Change("fires", *key, breach, one.since))
             elif one.is_firing and has_changed:

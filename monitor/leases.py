@@ -135,6 +135,7 @@ def _target(node: Node, role: str, password: Secret | None, quarantined: Collect
         node_id=node.pk, name=node.name, server=Server(node.node_address, node.postgres_port, role, password),
         access=_access(node), ssh_host=node.ssh_host, data_directory=paths.data_directory, bin_directory=paths.bin_directory,
         owner=paths.owner, major=node.postgres_major, is_quarantined=node.pk in quarantined,
+        config_directory=paths.config_directory,
     )  # fmt: skip
 
 

@@ -13,16 +13,17 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from clusters.signals import tell, topology_changed
-from monitor import books, leases, rollups, stream, watchers, zombies
+from monitor import books, drift, leases, marks, rollups, stream, watchers, zombies
 from monitor.alerts import Watchman
 from monitor.collector import Pulse
+from monitor.conditions import Conditions
 from monitor.watch import ClusterReport, ClusterTarget
 from pgpanel import live
 
@@ -48,6 +49,8 @@ class Ledger:
         self._links: dict[int, tuple[tuple[str, ...], ...]] = {}
         self._watchman = Watchman()
         self._condition = watchers.Condition(self.holder, self.capacity)
+        self._marker = marks.Marker()
+        self._hosts = Conditions(settings.MONITOR_HOST_SECONDS, drift.drifted)
         self._ending = threading.Event()
         self._reported = threading.Event()
         self._renewed_at = self._tidied_at = 0.0
@@ -75,19 +78,26 @@ class Ledger:
     def claim(self) -> bool:
         """Take what is free; False when there is nothing for us to do."""
         self._held = leases.claim(self.holder, self.capacity)
-        self._watchman.take_over(self._held)
+        self._take_over(self._held, self._held)
         self._renewed_at = time.monotonic()
-        self._targets = leases.read_targets(self._held, self._held)
         return bool(self._held)
+
+    def _take_over(self, held: dict[int, int], new: Collection[int]) -> None:
+        self._watchman.take_over(held)
+        self._marker.take_over(held)
+        self._targets = found = leases.read_targets(held, new)
+        self._hosts.retarget(found)
 
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
+        self._hosts.start()
 
     def stop(self) -> None:
         """What is written is written; the clusters are free for the next one."""
         self._ending.set()
         self._reported.set()
+        self._hosts.stop()
         for thread in self._threads:
             thread.join(timeout=5.0)
         with suppress(DatabaseError):
@@ -121,6 +131,7 @@ class Ledger:
     def _tidy(self) -> None:
         rollups.roll_up(self._held)
         watchers.forget_old()
+        marks.prune()
         while time.monotonic() - self._tidied_at < TIDY_WITHIN_SECONDS and books.prune() + rollups.prune():
             pass
 
@@ -130,22 +141,23 @@ class Ledger:
         self._renewed_at = time.monotonic()
         self._condition.say(waiting=len(self._reports))
         if held != self._held:
-            self._targets = leases.read_targets(held, held.keys() - self._held.keys())
+            self._take_over(held, held.keys() - self._held.keys())
             self._held = held
-            self._watchman.take_over(held)
 
     def _write(self) -> None:
         reports = [self._reports.popleft() for _ in range(len(self._reports))]
         if not reports:
             return
+        completed = self._hosts.complete(reports)
         try:
-            self.written_samples += books.write(reports)
+            self.written_samples += books.write(completed)
         except DatabaseError:
             self._reports.extendleft(reversed(reports))
             raise
         self._condition.has_written()
         zombies.watch(reports)
-        self._watchman.watch(reports)
+        self._watchman.watch(completed)
+        self._marker.note(reports)
         for report in reports:
             if self._links.get(report.cluster_id) != report.links:
                 self._links[report.cluster_id] = report.links

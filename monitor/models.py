@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from clusters.models import Cluster, Node
@@ -145,6 +146,58 @@ class RunningJob(models.Model):
 
     def __str__(self) -> str:
         return f"job {self.job_id} on {self.cluster_id}"
+
+
+class ManagedBlocks(models.Model):
+    """The managed blocks of a node's configuration as the last job left them: checksum by file (`monitor.drift`).
+
+    sums: empty = not seen yet since `since`, when the last job ended.
+    """
+
+    node = models.OneToOneField(Node, on_delete=models.CASCADE, primary_key=True, related_name="managed_blocks")
+    sums: models.JSONField[dict[str, str]] = models.JSONField(default=dict)
+    since = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.node_id}: {', '.join(self.sums)}"
+
+
+class Mark(models.Model):
+    """Something that happened, for the charts: a job, a server's restart, another role. Alerts have rows of their own.
+
+    kind: "job", "restart", "role". values: what its sentence says (`monitor.marks`). job: to find it again when it ends.
+    """
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="marks")
+    node = models.ForeignKey(Node, null=True, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=10)
+    at = models.DateTimeField()
+    job = models.PositiveBigIntegerField(null=True, unique=True)
+    values: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["at"]
+        indexes = [models.Index(fields=["cluster", "at"], name="marks_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id} {self.at} {self.kind}"
+
+
+class LogTail(models.Model):
+    """The end of a node's server log, read when somebody asked for it; kept until the next one does.
+
+    asked (asked_at) → read (read_at; lines, secrets hidden) | refused (read_at; error).
+    """
+
+    node = models.OneToOneField(Node, on_delete=models.CASCADE, primary_key=True, related_name="log_tail")
+    asked_at = models.DateTimeField(null=True)
+    read_at = models.DateTimeField(null=True)
+    source = models.CharField(max_length=500, blank=True, help_text="the file, or the unit of the journal")
+    lines = models.TextField(blank=True)
+    error = models.CharField(max_length=500, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.node_id} {self.read_at}"
 
 
 class Maintenance(models.Model):

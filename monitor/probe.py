@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 2.5
 """How long a connect or a statement may take."""
-ARCHIVER_SECONDS = 10.0
+THOROUGH_SECONDS = 10.0
 MOST_MESSAGE = 500
 REQUIRED = "!password"
 """A server that asks for the password itself gets none: a stolen one could log in to the others with it."""
@@ -65,7 +65,7 @@ class Line:
         self._connection: connection | None = None
         self._version: versions.Version | None = None
         self._sent_at = 0.0
-        self._archiver_at = 0.0
+        self._thorough_at = 0.0
         self._is_prepared = False
         self._is_asked = False
 
@@ -153,10 +153,9 @@ class Line:
         """The statement is prepared once: planning it costs the server more than answering it."""
         assert self._version is not None
         now = time.time()
-        with_archiver = now - self._archiver_at >= ARCHIVER_SECONDS
-        if with_archiver:
-            self._archiver_at = now
-            text = sql.statement(self._version, with_archiver=True)
+        if now - self._thorough_at >= THOROUGH_SECONDS:
+            self._thorough_at = now
+            text = sql.statement(self._version, is_thorough=True)
         elif self._is_prepared:
             text = "EXECUTE pgpanel_look"
         else:

@@ -29,11 +29,26 @@ class Receiver:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What changes seldom and is read as seldom as the archiver. None = the server did not say.
+
+    wal_keep_bytes: WAL that is kept for standbys without a slot. expiring: (role, epoch seconds) of roles that replication or
+    the monitor logs in with and whose password ends some day. certificate_file: as the server is set, "" = no TLS.
+    """
+
+    pending_restart: tuple[str, ...] = ()
+    wal_keep_bytes: int | None = None
+    certificate_file: str = ""
+    expiring: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Sight:
     """at: the panel's clock in the middle of the round trip, epoch seconds. LSNs are integers, 0 = the server gave none.
 
-    knows_receiver: whether this version and role can tell if a WAL receiver runs. archiver: None when it was not asked for (it is
-    read less often: up to 14 each read makes the server write its statistics file).
+    knows_receiver: whether this version and role can tell if a WAL receiver runs. archiver, condition: None when they were not
+    asked for (read less often: up to 14 each read of the archiver makes the server write its statistics file). started_at: of the
+    postmaster, by the server's clock.
     """
 
     at: float
@@ -55,6 +70,8 @@ class Sight:
     senders: tuple[WalSender, ...] = ()
     slots: tuple[Slot, ...] = ()
     archiver: Archiver | None = None
+    condition: Condition | None = None
+    started_at: float | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from monitor.sight import Receiver, Sight, Way
+from monitor.sight import Condition, Receiver, Sight, Way
 from remote import lsn
 from remote.facts import Archiver, Slot, WalSender
 from remote.rows import decimal, number, system_identifier
@@ -20,10 +20,13 @@ COLUMNS = 14
 SEPARATOR = "\x1f"
 MOST_ROWS, MOST_TEXT, MOST_SECONDS = 2000, 200, 1e11
 Row = Sequence[str | None]
+SETTINGS = ("wal_keep_size", "wal_keep_segments", "ssl", "ssl_cert_file")
+UNITS = {"B": 1, "kB": 1 << 10, "8kB": 8 << 10, "MB": 1 << 20, "GB": 1 << 30}
+SEGMENT_BYTES = 16 << 20
 
 
-def statement(version: Version, *, with_archiver: bool = False, as_owner: bool = False) -> str:
-    """The statement for a server of that version; without a semicolon.
+def statement(version: Version, *, is_thorough: bool = False, as_owner: bool = False) -> str:
+    """The statement for a server of that version; without a semicolon. is_thorough: with the archiver and the `Condition`.
 
     as_owner: asked as a superuser. Up to 9.6 a plain role sees little in the views: the set-up gives it functions that see all.
     """
@@ -35,8 +38,10 @@ def statement(version: Version, *, with_archiver: bool = False, as_owner: bool =
         parts.append(_receiver(version, _source("stat_wal_receiver", by_function)))
     if version.has_slots:
         parts.append(_slots(version))
-    if with_archiver and version.has_stat_archiver:
-        parts.append(_archiver())
+    if is_thorough:
+        parts += [_settings(version), _expiring(version)]
+        if version.has_stat_archiver:
+            parts.append(_archiver())
     return "\nUNION ALL\n".join(parts)
 
 
@@ -66,6 +71,7 @@ def _self(version: Version) -> str:
         "(SELECT timeline_id FROM pg_control_checkpoint())" if control else "NULL",
         "(SELECT min_recovery_end_timeline FROM pg_control_recovery())" if control else "NULL",
         "(SELECT system_identifier FROM pg_control_system())" if control else "NULL",
+        _epoch("pg_postmaster_start_time()"),
     ])  # fmt: skip
 
 
@@ -91,9 +97,23 @@ def _receiver(version: Version, source: str) -> str:
 
 
 def _slots(version: Version) -> str:
-    wal_status = "wal_status" if version.has_slot_limit else "NULL"
+    limit = ["wal_status", "safe_wal_size"] if version.has_slot_limit else ["NULL", "NULL"]
     temporary = "temporary" if version.has_temporary_slots else "false"
-    return _row("slot", ["slot_name", "slot_type", "active", "restart_lsn", wal_status, temporary], "pg_replication_slots")
+    return _row("slot", ["slot_name", "slot_type", "active", "restart_lsn", limit[0], temporary, limit[1]], "pg_replication_slots")
+
+
+def _settings(version: Version) -> str:
+    pending = "pending_restart" if version.has_pending_restart else "false"
+    names = ", ".join(f"'{name}'" for name in SETTINGS)
+    wanted = f"pg_settings WHERE name IN ({names}){' OR pending_restart' if version.has_pending_restart else ''}"
+    return _row("setting", ["name", "setting", "unit", pending], wanted)
+
+
+def _expiring(version: Version) -> str:
+    """Of the roles that replication and the panel log in with; whoever never expires is left out."""
+    replicates = "rolsuper" if version.role_attribute == "SUPERUSER" else "rolreplication"
+    source = f"pg_roles WHERE rolcanlogin AND isfinite(rolvaliduntil) AND ({replicates} OR rolname = current_user)"
+    return _row("expiring", ["rolname", _epoch("rolvaliduntil")], source)
 
 
 def _archiver() -> str:
@@ -137,6 +157,8 @@ def sight_of(rows: Iterable[Row], version: Version, sent_at: float, received_at:
         senders=tuple(_read_sender(row) for row in by_tag.get("sender", []) if row[2]),
         slots=tuple(_read_slot(row, end, version) for row in by_tag.get("slot", [])),
         archiver=_read_archiver(archivers[0]) if archivers else None,
+        condition=_read_condition(by_tag["setting"], by_tag.get("expiring", [])) if "setting" in by_tag else None,
+        started_at=_number(own[11]),
     )  # fmt: skip
 
 
@@ -178,8 +200,32 @@ def _read_slot(row: list[str], end: int, version: Version) -> Slot:
     return Slot(
         name=row[0], kind=row[1], is_active=row[2] in ("t", "true"), restart_lsn=restart,
         held_bytes=max(0, lsn.diff_bytes(end, restart, version)) if restart and end else 0,
-        wal_status=row[4], is_temporary=row[5] in ("t", "true"),
+        wal_status=row[4], is_temporary=row[5] in ("t", "true"), safe_wal_bytes=_size(row[6]),
     )  # fmt: skip
+
+
+def _read_condition(settings: list[list[str]], roles: list[list[str]]) -> Condition:
+    values = {row[0]: (row[1], row[2]) for row in settings}
+    expiring = [(row[0], until) for row in roles if (until := _number(row[1])) is not None]
+    certificate = values.get("ssl_cert_file", ("",))[0] if values.get("ssl", ("",))[0] == "on" else ""
+    return Condition(
+        pending_restart=tuple(sorted(row[0] for row in settings if row[3] in ("t", "true"))),
+        wal_keep_bytes=_kept_bytes(values), certificate_file=certificate, expiring=tuple(sorted(expiring)),
+    )  # fmt: skip
+
+
+def _kept_bytes(values: dict[str, tuple[str, str]]) -> int | None:
+    """Segments (up to 12) are counted as ordinary ones: who made them larger is told too little rather than too much."""
+    for name, unit_bytes in (("wal_keep_size", 0), ("wal_keep_segments", SEGMENT_BYTES)):
+        if name in values:
+            setting, unit = values[name]
+            return number(setting) * (unit_bytes or UNITS.get(unit, 1))
+    return None
+
+
+def _size(text: str) -> int | None:
+    """Null: no limit, or nothing to say."""
+    return number(text) if text else None
 
 
 def _read_archiver(row: list[str]) -> Archiver:

@@ -39,7 +39,7 @@ class SshLook:
                 self._major = versions.major_of(self._psql("SHOW server_version_num").strip())
             version = versions.of(self._major)
             sent_at = time.time()
-            rows = sql.rows_of(self._psql(sql.statement(version, with_archiver=True, as_owner=True)))
+            rows = sql.rows_of(self._psql(sql.statement(version, is_thorough=True, as_owner=True)))
             return sql.sight_of(rows, version, sent_at, time.time(), "ssh")
         except HostError as error:
             self.close()

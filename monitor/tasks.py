@@ -17,7 +17,7 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 from django.db import DatabaseError
 
-from monitor import leases, notices
+from monitor import leases, notices, panel_alerts
 from monitor.collector import Collector
 from monitor.ledger import Ledger
 
@@ -49,6 +49,11 @@ def collect() -> None:
         run(Ledger())
     finally:
         _running.release()
+
+
+@shared_task(name="monitor.tasks.watch_panel", expires=ENQUEUED_SECONDS)
+def watch_panel() -> None:
+    panel_alerts.watch()
 
 
 @shared_task(name="monitor.tasks.send_notices", expires=ENQUEUED_SECONDS)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from monitor.forecast import Forecast, Left
 from monitor.history import History, Position
 from monitor.lag import Lag, StandbyLook, lag_of
 from monitor.probe import Server
-from monitor.sight import Sight, Unseen
+from monitor.sight import Condition, Sight, Unseen
 from remote.access import Access
 from remote.facts import WalSender
+
+if TYPE_CHECKING:
+    from monitor.host_look import HostSight
 
 LOOKS_KEPT = 64
 SSH_SECONDS = 3.0
@@ -32,6 +37,7 @@ class NodeTarget:
     owner: str
     major: str
     is_quarantined: bool = False
+    config_directory: str = ""
 
 
 @dataclass
@@ -66,6 +72,7 @@ class NodeMemory:
     tried_at: float = 0.0
     looks: deque[StandbyLook] = field(default_factory=lambda: deque(maxlen=LOOKS_KEPT))
     archiver: Any = None
+    condition: Condition | None = None
 
     @property
     def interval_seconds(self) -> float:
@@ -80,6 +87,7 @@ class NodeMemory:
             self.looks.clear()
         self.sight, self.unseen = answer, None
         self.archiver = answer.archiver or self.archiver
+        self.condition = answer.condition or self.condition
 
     def is_fresh(self, now: float, interval_seconds: float) -> bool:
         return self.sight is not None and now - self.sight.at <= max(3.0, 3 * max(interval_seconds, self.interval_seconds))
@@ -87,7 +95,10 @@ class NodeMemory:
 
 @dataclass(frozen=True)
 class NodeReport:
-    """One node in one round. upstream: the name of the node that it follows ("" = none, or none of ours)."""
+    """One node in one round. upstream: the name of the node that it follows ("" = none, or none of ours).
+
+    From `host` on: what `monitor.conditions` adds, which knows the host and what was seen over time.
+    """
 
     node_id: int
     name: str
@@ -101,6 +112,12 @@ class NodeReport:
     upstream: str
     wal_bytes_per_second: float | None = None
     archiver: Any = None
+    condition: Condition | None = None
+    is_quarantined: bool = False
+    host: HostSight | None = None
+    drifted: tuple[str, ...] = ()
+    forecasts: Mapping[str, Forecast] = field(default_factory=dict)
+    left: Left | None = None
 
     @property
     def role(self) -> str:
@@ -213,6 +230,7 @@ class ClusterMemory:
             is_fresh=self._is_fresh(memory, now), is_the_primary=is_primary, lag=lag, sender=sender,
             upstream=upstream.target.name if upstream else "",
             wal_bytes_per_second=self._wal_rate(now) if is_primary else None, archiver=memory.archiver,
+            condition=memory.condition, is_quarantined=memory.target.is_quarantined,
         )  # fmt: skip
 
     def _is_fresh(self, memory: NodeMemory, now: float) -> bool:

@@ -21,6 +21,7 @@ app.conf.beat_schedule = {
     "forget-old-webhooks": {"task": "webhooks.tasks.forget_old", "schedule": 3600.0, "options": {"expires": 3000}},
     "verify-audit-trail": {"task": "accounts.tasks.verify_audit", "schedule": 900.0, "options": {"expires": 600}},
     "send-notices": {"task": "monitor.tasks.send_notices", "schedule": 3.0, "options": {"expires": 3}},
+    "watch-panel": {"task": "monitor.tasks.watch_panel", "schedule": 10.0, "options": {"expires": 10}},
     "ensure-collector": {"task": "monitor.tasks.ensure_collector", "schedule": 5.0, "options": {"expires": 5}},
 }
 

@@ -177,8 +177,11 @@ HEARTBEAT_SECONDS = env.float("PGPANEL_HEARTBEAT_SECONDS", 1.0)
 """How often a running job says that it lives; after `LOST_AFTER_SECONDS` without it the sweep hands the job on."""
 LOST_AFTER_SECONDS = env.float("PGPANEL_LOST_AFTER_SECONDS", 6.0)
 
+# -- what is seen --------------------------------------------------------------------------------------------------------------
 COLLECTOR_NODES = env.int("PGPANEL_COLLECTOR_NODES", 600)
 """So many nodes at one look a second does one worker on `observe` watch at most: a process fills about one core with them."""
+MONITOR_HOST_SECONDS = env.float("PGPANEL_HOST_SECONDS", 60.0)
+"""How often a host itself is looked at, through SSH: disks, waiting WAL, managed blocks, certificate."""
 
 # -- webhooks ------------------------------------------------------------------------------------------------------------------
 WEBHOOK_NETWORKS: list[str] = env.list("PGPANEL_WEBHOOK_NETWORKS", [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 
 from monitor.alert_words import WORDS
 from monitor.breaches import Followed
+from monitor.forecast import Forecast, Left
+from monitor.host_look import HostSight, Space
 from monitor.lag import Lag
-from monitor.rules import ALL, RULES, Breach, Limits, breaches
-from monitor.sight import Sight, Unseen
+from monitor.rules import ALL, BY_JOB, RULES, Breach, Limits, Rule, breaches
+from monitor.sight import Condition, Sight, Unseen
 from monitor.watch import ClusterReport, NodeReport
 from remote.facts import Archiver, Slot
 
@@ -91,28 +94,111 @@ def test_a_slot_that_loses_wal_is_told(status: str, expected: set[tuple[str, str
     assert found(replace(PRIMARY, sight=sight("primary", slots=slots)), STANDBY) == expected
 
 
+# -- what is seen of hosts and over time -------------------------------------------------------------------------------------------
+
+GB = 1 << 30
+HOST = HostSight(T, Space("/dev/a", 100 * GB, 50 * GB), Space("/dev/b", 100 * GB, 50 * GB))
+FILLING = Forecast("filling", float(1 << 20), 3600.0, 3600 << 20)
+
+
+@pytest.mark.parametrize(
+    ("forecast", "expected"),
+    [
+        (FILLING, {("slot_fills_disk", "pgpanel_pg2")}),
+        (replace(FILLING, seconds_left=5 * 3600.0), set()),
+        (replace(FILLING, word="unknown", seconds_left=None), set()),
+        (replace(FILLING, word="steady", seconds_left=None), set()),
+    ],
+)
+def test_a_slot_that_fills_the_disk_is_told_hours_before(forecast: Forecast, expected: set[tuple[str, str]]) -> None:
+    assert found(replace(PRIMARY, forecasts={"pgpanel_pg2": forecast}), STANDBY) == expected
+
+
+def test_a_disk_is_low_under_its_share_and_one_disk_is_told_once() -> None:
+    low = Space("/dev/b", 100 * GB, 9 * GB)
+    assert found(replace(PRIMARY, host=HOST), STANDBY) == set()
+    assert found(replace(PRIMARY, host=replace(HOST, wal=low)), STANDBY) == {("disk_low", "pg1 wal")}
+    assert found(replace(PRIMARY, host=replace(HOST, wal=low)), STANDBY, limits=Limits(disk_low_percent=5)) == set()
+    assert found(replace(PRIMARY, host=replace(HOST, wal=low, data=low)), STANDBY) == {("disk_low", "pg1 data")}
+
+
+def test_a_node_beyond_the_point_where_its_timeline_was_left_is_a_fork_and_one_before_it_is_none() -> None:
+    host = replace(HOST, history_of=2, switches=((1, 5000),))
+    primary = replace(PRIMARY, host=host, sight=replace(sight("primary"), timeline=2))
+    other = Lag("disconnected", "other-timeline")
+    behind = replace(STANDBY, lag=other, sight=replace(sight(), receive_lsn=5000, replay_lsn=4000))
+    beyond = replace(STANDBY, lag=other, sight=replace(sight(), receive_lsn=5001, replay_lsn=4000))
+    old_primary = replace(STANDBY, lag=None, sight=replace(sight("primary"), current_lsn=9000))
+    assert ("fork", "pg2") not in found(primary, behind)
+    assert ("fork", "pg2") in found(primary, beyond)
+    assert ("fork", "pg2") in found(primary, old_primary)
+    assert ("fork", "pg2") not in found(replace(primary, host=None), beyond)
+
+
+def test_a_zombie_is_a_quarantined_node_that_answers_as_a_primary() -> None:
+    zombie = replace(STANDBY, lag=None, is_quarantined=True, sight=sight("primary"))
+    assert ("zombie_back", "pg2") in found(PRIMARY, zombie)
+    assert ("zombie_back", "pg2") not in found(PRIMARY, replace(zombie, is_fresh=False, unseen=AWAY))
+    assert found(PRIMARY, replace(STANDBY, is_quarantined=True)) == set()
+
+
+def test_drift_names_the_files() -> None:
+    drifted = replace(STANDBY, drifted=("pg_hba.conf",))
+    assert found(PRIMARY, drifted) == {("drift", "pg2")}
+
+
+@pytest.mark.parametrize(("days", "is_told"), [(-1, True), (13, True), (15, False)])
+def test_what_expires_is_told_two_weeks_before(days: int, is_told: bool) -> None:
+    until = T + days * 86_400
+    assert found(PRIMARY, replace(STANDBY, host=replace(HOST, certificate_until=until))) == (
+        {("certificate_expires", "pg2")} if is_told else set()
+    )
+    condition = Condition(expiring=(("replicator", until),))
+    assert found(replace(PRIMARY, condition=condition), replace(STANDBY, condition=condition)) == (
+        {("password_expires", "replicator")} if is_told else set()
+    )
+
+
 def test_every_rule_has_words_that_its_own_values_fill() -> None:
     assert set(WORDS) == set(RULES)
     slots = (Slot("pgpanel_pg2", "physical", False, wal_status="lost", held_bytes=7),)
     failed = Archiver(5, 2, "A0", "A1", "", "1800000090.1")
+    full = replace(HOST, data=Space("/dev/a", GB, 0), certificate_until=T, history_of=2, switches=((1, 10),))
     rounds = [
         (
             replace(PRIMARY, archiver=failed, sight=sight("primary", slots=slots)),
-            replace(STANDBY, sight=sight("primary"), lag=None),
+            replace(STANDBY, sight=sight("primary"), lag=None, is_quarantined=True),
         ),
         (replace(PRIMARY, is_fresh=False, unseen=AWAY), lagging("stalled", replay_seconds=700.0, replay_bytes=1 << 20)),
         (PRIMARY, lagging("disconnected", replay_seconds=None)),
+        (PRIMARY, replace(lagging("disconnected"), left=Left("kept", 1 << 20, 60.0))),
+        (PRIMARY, replace(lagging("disconnected"), left=Left("lost", 0))),
+        (PRIMARY, replace(lagging("disconnected"), left=Left("slot"))),
         (PRIMARY, replace(STANDBY, lag=Lag("unknown", "other-timeline"))),
         (PRIMARY, replace(STANDBY, is_fresh=False, unseen=AWAY)),
+        (
+            replace(
+                PRIMARY, host=full, sight=replace(sight("primary"), timeline=2), forecasts={"pgpanel_pg2": FILLING},
+                condition=Condition(expiring=(("replicator", T),)),
+            ),
+            replace(STANDBY, drifted=("postgresql.conf",)),
+        ),
+        (replace(PRIMARY, forecasts={"pgpanel_pg2": replace(FILLING, ends="slot")}), STANDBY),
+    ]  # fmt: skip
+    told = [
+        (rule, about, dict(breach.values))
+        for nodes in rounds
+        for (rule, about), breach in breaches(ClusterReport(1, "shop", T, nodes), Limits()).items()
     ]
-    seen = set()
-    for nodes in rounds:
-        for (rule, about), breach in breaches(ClusterReport(1, "shop", T, nodes), Limits()).items():
-            seen.add(rule)
-            said = WORDS[rule].says(about, dict(breach.values))
-            assert about in said or not about
-            assert "%(" not in said
-    assert seen == {rule.name for rule in ALL}
+    told += [
+        ("job_failed", "7", {"job": 7, "status": "failed"}), ("job_lost", "7", {"job": 7, "status": "lost"}),
+        ("collector_behind", "", {"seconds": 40}), ("wrong_passwords", "ada", {"count": 12}),
+    ]  # fmt: skip
+    for rule, about, values in told:
+        said = WORDS[rule].says(about, values)
+        assert "%(" not in said
+        assert not about or set(about.split()) & set(re.split(r"[ :.,“”]", said)), said
+    assert {rule for rule, _about, _values in told} == {rule.name for rule in ALL}
 
 
 # -- over time ---------------------------------------------------------------------------------------------------------------------
@@ -161,8 +247,27 @@ def test_it_is_over_only_when_it_has_been_gone_for_a_while() -> None:
 
 def test_what_a_job_explains_fires_when_the_job_is_over_and_it_still_holds() -> None:
     followed = Followed()
-    assert take(followed, 0, 5, 60, breach=DOWN, is_held_back=True) == []
+    assert take(followed, 0, 5, 60, breach=DOWN, held_back={"primary_down"}) == []
     assert take(followed, 61, breach=DOWN) == ["fires"]
+
+
+def test_a_job_explains_no_full_disk() -> None:
+    assert "primary_down" in BY_JOB
+    assert not BY_JOB & {"slot_fills_disk", "disk_low", "certificate_expires", "password_expires"}
+
+
+@pytest.mark.parametrize("rule", [rule for rule in ALL if rule.clear_seconds], ids=lambda rule: rule.name)
+def test_no_rule_is_over_at_its_first_good_round(rule: Rule) -> None:
+    followed = Followed()
+    key, breach = (rule.name, "x"), Breach("x")
+    followed.take(T, {key: breach})
+    fired = followed.take(T + rule.hold_seconds, {key: breach}) if rule.hold_seconds else []
+    assert [change.what for change in fired] == (["fires"] if rule.hold_seconds else [])
+    assert followed.take(T + rule.hold_seconds + 1, {}) == []
+    assert followed.take(T + rule.hold_seconds + 2, {key: breach}) == []
+    assert followed.take(T + rule.hold_seconds + 3, {}) == []
+    over = followed.take(T + rule.hold_seconds + 3 + rule.clear_seconds, {})
+    assert [change.what for change in over] == ["clears"]
 
 
 def test_what_was_open_before_a_restart_is_not_told_again_but_can_be_over() -> None:

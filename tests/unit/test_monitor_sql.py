@@ -16,13 +16,13 @@ def padded(row: list[str | None]) -> list[str | None]:
 
 @pytest.mark.parametrize("major", versions.MAJORS)
 def test_every_part_of_every_version_s_statement_has_the_same_columns(major: str) -> None:
-    statement = sql.statement(versions.of(major), with_archiver=True)
+    statement = sql.statement(versions.of(major), is_thorough=True)
     assert {part.count("::text") for part in statement.split("\nUNION ALL\n")} == {sql.COLUMNS + 1}
 
 
 @pytest.mark.parametrize("major", ["9.0", "9.1", "9.3", "9.6"])
 def test_old_versions_are_asked_under_their_own_names(major: str) -> None:
-    statement = sql.statement(versions.of(major), with_archiver=True)
+    statement = sql.statement(versions.of(major), is_thorough=True)
     assert "pg_last_xlog_replay_location()" in statement
     assert "_wal_" not in statement.replace("stat_wal_receiver", "")
     assert ("pg_replication_slots" in statement) == (major == "9.6")
