@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import copying, pages, planning, promote, rejoin, streaming, switchover
+from bench import copying, pages, planning, promote, rejoin, streaming, switchover, viewers, watching
 from bench.rows import LATEST, Row, table, write
 from bench.stage import Stage
 
@@ -22,6 +22,10 @@ BENCHES: dict[str, Callable[[Stage], Sequence[Row]]] = {
     "rejoin": rejoin.by_method,
     "switchover": switchover.write_gap,
     "promote": promote.first_write,
+    "collector": watching.thousand_nodes,
+    "viewers": viewers.live,
+    "fleet": viewers.fleet,
+    "year": viewers.year,
 }
 
 

@@ -75,19 +75,26 @@ class Pair:
         self.make_cluster(self.standby)
         self.copy_anew()
 
-    def copy_anew(self) -> None:
+    def let_in(self) -> None:
+        """A further standby of a primary that there is."""
+        line = f"host all,replication all {self.standby.ip}/32 trust\n"
+        self.primary.run(["tee", "-a", f"{self.config}/pg_hba.conf"], user="postgres", input=line)
+        self.sql(self.primary, "SELECT pg_reload_conf()")
+
+    def copy_anew(self, streaming: int = 1) -> None:
+        """streaming: how many standbys the primary has then."""
         copy = f"{self.standby.bin_directory}/pg_basebackup -h {self.primary.ip} -p {self.port} -U postgres -c fast -D {self.data}"
         self.empty(self.standby)
         self.standby.run(f"{copy} && touch {self.data}/standby.signal", user="postgres", timeout_seconds=300)
         self.start(self.standby)
-        self.wait_for_streaming()
+        self.wait_for_streaming(streaming)
 
     def empty(self, host: Host) -> None:
         host.run(f"rm -rf {self.data} && install -d -m 700 -o postgres -g postgres {self.data}")
 
-    def wait_for_streaming(self) -> None:
+    def wait_for_streaming(self, count: int = 1) -> None:
         query = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
-        wait(lambda: self.sql(self.primary, query) == "1", f"the standby of {self.name} streams")
+        wait(lambda: self.sql(self.primary, query) == str(count), f"the standby of {self.name} streams")
 
     def make_cluster(self, host: Host) -> None:
         """Both follow the other as soon as they are told to be a standby; both let each other in."""

@@ -20,6 +20,7 @@ from clusters.rights import clusters_for
 from monitor.models import Alert
 from monitor.rules import RULES
 from monitor.standing import WORDS
+from monitor.watchers import health_of
 
 NODE = ("cluster", "node")
 
@@ -28,17 +29,19 @@ class Seen(Collector):
     """Everything that one person may see, at the moment of the question."""
 
     def __init__(self, user: User) -> None:
+        self.user = user
         self.clusters = list(clusters_for(user))
 
     def collect(self) -> Iterator[Metric]:
         yield from self._nodes()
         yield from self._alerts()
+        yield from self._collector()
 
     def _nodes(self) -> Iterator[Metric]:
         up = _gauge("node_up", "Whether the newest look at this node succeeded.")
         primary = _gauge("node_is_primary", "Whether this node is the primary, as last seen.")
         writable = _gauge("node_is_writable", "Whether this node takes writes, as last seen.")
-        age = _gauge("node_seen_seconds_ago", "Age of the last look at this node that succeeded, in seconds.")
+        age = _gauge("node_seen_age_seconds", "Age of the last look at this node that succeeded, in seconds.")
         timeline = _gauge("node_timeline", "Timeline of this node.")
         lag_bytes = _gauge(
             "replay_lag_bytes", "WAL that this standby has not replayed, in bytes, against the primary as last seen."
@@ -80,6 +83,24 @@ class Seen(Collector):
                 if (cluster.name, rule.name) not in known:
                     family.add_metric((cluster.name, rule.name, rule.severity), 0)
         yield family
+
+    def _collector(self) -> Iterator[Metric]:
+        health = health_of(self.user)
+        watched = GaugeMetricFamily(
+            "pgpanel_cluster_is_watched", "Whether a collector looks at this cluster's nodes in time.", labels=("cluster",)
+        )
+        for cluster in health.clusters:
+            watched.add_metric((cluster.name,), not cluster.is_late)
+        behind = GaugeMetricFamily(
+            "pgpanel_collector_behind_seconds", "How late the latest round of this collector began.", labels=("collector",)
+        )
+        waiting = GaugeMetricFamily(
+            "pgpanel_collector_waiting_rounds", "Rounds that are not in the panel's database yet.", labels=("collector",)
+        )
+        for row in health.watchers:
+            behind.add_metric((row.holder,), row.behind_seconds)
+            waiting.add_metric((row.holder,), row.waiting)
+        yield from (watched, behind, waiting)
 
 
 def _gauge(name: str, text: str) -> GaugeMetricFamily:

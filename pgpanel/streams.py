@@ -11,7 +11,9 @@ import contextlib
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
 
@@ -40,9 +42,60 @@ POLL_SECONDS = 1.0
 RECONNECT_SECONDS = 0.5
 QUEUE_EVENTS = 500
 MANY_EVENTS = 1000
+CLERKS, ASKED_AT_ONCE = 2, 50
 MOST_TOPICS, MOST_TOPIC = 20, 40
 MOST_STREAMS_EACH = 40
 """Open at once for one person, in one process: each holds a connection."""
+
+
+Question = tuple[Callable[[], Any], asyncio.Future[Any]]
+
+
+class Desk:
+    """Questions of all streams to the database. What comes while the clerks are busy is asked together, over one connection.
+
+    The connection is closed after: an open stream must not hold one of the database's connections, and five hundred of them must
+    not open hundreds in a second.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Question] = deque()
+        self._clerks: set[asyncio.Task[None]] = set()
+
+    async def ask(self, question: Callable[[], T]) -> T:
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, answer))
+        if len(self._clerks) < CLERKS:
+            clerk = asyncio.create_task(self._work())
+            self._clerks.add(clerk)
+            clerk.add_done_callback(self._clerks.discard)
+        return await answer
+
+    async def _work(self) -> None:
+        while self._waiting:
+            questions = [self._waiting.popleft() for _each in range(min(len(self._waiting), ASKED_AT_ONCE))]
+            answers = await sync_to_async(_answers, thread_sensitive=False)([question for question, _answer in questions])
+            for (_question, future), (answer, error) in zip(questions, answers, strict=True):
+                if future.done():  # its stream has ended meanwhile
+                    continue
+                if error is not None:
+                    future.set_exception(error)
+                else:
+                    future.set_result(answer)
+
+
+def _answers(questions: list[Callable[[], Any]]) -> list[tuple[Any, Exception | None]]:
+    """In a thread. One that fails does not keep the others from their answers."""
+    found: list[tuple[Any, Exception | None]] = []
+    try:
+        for question in questions:
+            try:
+                found.append((question(), None))
+            except Exception as error:
+                found.append((None, error))
+    finally:
+        connections.close_all()
+    return found
 
 
 class Hub:
@@ -50,6 +103,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.is_connected = False
+        self.desk = Desk()
         self._viewers: set[Viewer] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -122,15 +176,7 @@ def hub() -> Hub:
 
 
 async def in_database(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """In a shared thread, and the connection closed after: an open stream must not hold one of the database's connections."""
-
-    def called() -> T:
-        try:
-            return function(*arguments, **named)
-        finally:
-            connections.close_all()
-
-    return await sync_to_async(called, thread_sensitive=False)()
+    return await hub().desk.ask(partial(function, *arguments, **named))
 
 
 class Viewer:
@@ -141,6 +187,7 @@ class Viewer:
         self.person = person
         self.cursors = dict.fromkeys(topics, after)
         self.states: dict[tuple[str, str], dict[str, Any]] = {}
+        self._told_at: dict[str, float] = {}
         self.has_gap = True
         self.arrived = asyncio.Event()
         self._queue: asyncio.Queue[tuple[str, Event]] = asyncio.Queue(QUEUE_EVENTS)
@@ -163,6 +210,7 @@ class Viewer:
             if event.id is None:
                 if event.data:  # an empty one says only: look
                     self.states[topic, event.name] = event.data
+                    self._told_at[topic] = time.monotonic()
                 found.append(event)
             elif event.id == self.cursors[topic] + 1:
                 self.cursors[topic] = event.id
@@ -171,11 +219,16 @@ class Viewer:
                 self.has_gap = True
         return found
 
-    async def replay(self) -> list[Event]:
-        """What the database has after the cursors, and the states that are other than those last sent."""
-        self.has_gap = False
+    async def replay(self, *, is_connected: bool = False) -> list[Event]:
+        """What the database has after the cursors, and the states that are other than those last sent.
+
+        With Redis, not of a topic whose present state has just been told, unless something is missing: the database's is older.
+        """
+        is_told, self.has_gap = is_connected and not self.has_gap, False
         found: list[Event] = []
         for topic in self.topics:
+            if is_told and time.monotonic() - self._told_at.get(topic, -RECONCILE_SECONDS) < RECONCILE_SECONDS:
+                continue
             prefix, _, key = topic.partition(":")
             for event in await in_database(TOPICS[prefix].replay, key, self.cursors[topic]):
                 if event.id is None and self.states.get((topic, event.name)) != event.data:
@@ -233,7 +286,7 @@ async def _events(request: HttpRequest, viewer: Viewer) -> AsyncIterator[bytes]:
             patience = RECONCILE_SECONDS if source.is_connected else POLL_SECONDS
             if viewer.has_gap or time.monotonic() - asked_at >= patience:
                 asked_at = time.monotonic()
-                found += await viewer.replay()
+                found += await viewer.replay(is_connected=source.is_connected)
             if found:
                 sent_at = time.monotonic()
                 yield b"".join(_encoded(event) for event in found)
