@@ -41,6 +41,8 @@ def secret_of(credential: Credential) -> Secret:
 def mend_of(credential: Credential) -> str:
     """What to do about a secret that no key opens."""
     page = _("on the page “Credentials” of %(cluster)s") % {"cluster": credential.cluster}
+    if credential.kind == Credential.Kind.CHANNEL:
+        return _("“%(label)s”: enter it again under “Whom alerts wake”.") % {"label": credential.label}
     if credential.cluster is None:
         return _("Discard the draft or the subscription that it belongs to, and begin anew.")
     words = {"label": credential.label, "page": page}

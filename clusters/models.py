@@ -80,6 +80,7 @@ class Credential(models.Model):
         DATABASE_ROLE = "database-role", _("Database role")
         FENCE = "fence", _("Secret of a fence command")
         WEBHOOK = "webhook", _("Secret of a webhook")
+        CHANNEL = "channel", _("Secret of a channel for alerts")
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     label = models.CharField(max_length=80)

@@ -1,4 +1,4 @@
-"""Pages of alerts: what is open and what was, maintenance windows, and whom alerts wake."""
+"""Pages of alerts: what is open and what was, and maintenance windows."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from typing import cast
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import User
-from clusters.rights import cluster_or_404, clusters_for, may, require
+from clusters.rights import cluster_or_404, clusters_for, may
 from monitor import alerts as services
-from monitor import channel_services
-from monitor.alert_forms import AcknowledgeForm, ChannelForm, MaintenanceForm
+from monitor.alert_forms import AcknowledgeForm, MaintenanceForm
 from monitor.alert_words import WORDS, path_of, sentence
-from monitor.channels import CHANNELS, NotSent
 from monitor.models import Alert, Channel, Maintenance
 
 SHOWN_FOR = timedelta(days=7)
@@ -113,62 +111,3 @@ def maintenance_end(request: HttpRequest, pk: int) -> HttpResponse:
     services.maintenance_end(window)
     messages.success(request, _("Ended: alerts of %(cluster)s are told again.") % {"cluster": window.cluster})
     return redirect("monitor:alerts")
-
-
-# -- whom they wake, for administrators over all clusters --------------------------------------------------------------------------
-
-
-@require_GET
-def channels(request: HttpRequest) -> HttpResponse:
-    require(request.user, "administrator", None)
-    found = [(channel, CHANNELS[channel.kind], channel.notices.order_by("-pk").first()) for channel in Channel.objects.all()]
-    shown = [(channel, kind.label, kind.shown(channel.settings), last) for channel, kind, last in found]
-    return render(request, "monitor/channels.html", {"channels": shown, "kinds": CHANNELS.values()})
-
-
-@require_http_methods(["GET", "POST"])
-def channel_new(request: HttpRequest, kind: str) -> HttpResponse:
-    require(request.user, "administrator", None)
-    if kind not in CHANNELS:
-        raise Http404(_("There is no such kind of channel."))
-    return _channel_form(request, Channel(kind=kind))
-
-
-@require_http_methods(["GET", "POST"])
-def channel_edit(request: HttpRequest, pk: int) -> HttpResponse:
-    require(request.user, "administrator", None)
-    return _channel_form(request, get_object_or_404(Channel, pk=pk))
-
-
-def _channel_form(request: HttpRequest, channel: Channel) -> HttpResponse:
-    kind = CHANNELS[channel.kind]
-    given = request.POST if request.method == "POST" else None
-    form = ChannelForm(given, instance=channel)
-    own = kind.form(given, initial=kind.typed(channel.settings) if channel.pk else {}, prefix="own")
-    if request.method == "POST" and form.is_valid() and own.is_valid():
-        channel_services.channel_save(form, own.cleaned_data)
-        messages.success(request, _("Saved."))
-        return redirect("monitor:channels")
-    status = 422 if form.errors or own.errors else 200
-    return render(request, "monitor/channel_edit.html", {"form": form, "own": own, "kind": kind, "channel": channel}, status=status)
-
-
-@require_POST
-def channel_test(request: HttpRequest, pk: int) -> HttpResponse:
-    require(request.user, "administrator", None)
-    channel = get_object_or_404(Channel, pk=pk)
-    try:
-        CHANNELS[channel.kind].send(channel, [])
-    except NotSent as error:
-        messages.error(request, _("The test was not sent: %(why)s") % {"why": error})
-    else:
-        messages.success(request, _("A test was sent to %(name)s. Did it arrive?") % {"name": channel})
-    return redirect("monitor:channels")
-
-
-@require_POST
-def channel_remove(request: HttpRequest, pk: int) -> HttpResponse:
-    require(request.user, "administrator", None)
-    channel_services.channel_remove(get_object_or_404(Channel, pk=pk))
-    messages.success(request, _("Removed."))
-    return redirect("monitor:channels")

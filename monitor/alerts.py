@@ -16,7 +16,8 @@ from clusters.signals import alert_moved, tell
 from monitor import notices
 from monitor.breaches import Change, Followed
 from monitor.models import Alert, Maintenance, RunningJob
-from monitor.rules import BY_JOB, EVERY, IN_ROUNDS, RULES, Limits, breaches
+from monitor.rules import BY_JOB, EVERY, IN_ROUNDS, RULES, breaches
+from monitor.thresholds import DEFAULTS, limits_by_cluster
 from monitor.watch import ClusterReport
 from pgpanel import live
 
@@ -46,10 +47,11 @@ class Watchman:
     def watch(self, reports: Sequence[ClusterReport]) -> None:
         """Each round by itself, in order: a breach that came and went between two writes of the books is seen too."""
         held_back = held_back_rules(report.cluster_id for report in reports)
+        own = limits_by_cluster({report.cluster_id for report in reports})
         for report in reports:
             followed = self._followed.setdefault(report.cluster_id, Followed())
-            found = breaches(report, Limits())
-            for change in followed.take(report.at, found, held_back=held_back.get(report.cluster_id, ())):
+            limits, held = own.get(report.cluster_id, DEFAULTS), held_back.get(report.cluster_id, ())
+            for change in followed.take(report.at, breaches(report, limits), held, limits.breaches_in_a_row):
                 self._keep(report, change)
 
     def _keep(self, report: ClusterReport, change: Change) -> None:

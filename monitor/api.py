@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import Field, Query, Router, Schema
 
 from clusters.models import Cluster, Node
-from monitor import api_alerts, api_nagios, api_probes, api_watchers
+from monitor import api_alerts, api_channels, api_nagios, api_probes, api_watchers
 from monitor.loss import Loss, losses_of
 from monitor.models import Sample
 from monitor.series import MOST_SECONDS, series_of
@@ -20,7 +20,9 @@ from pgpanel.rest.rules import Name, needs, of_cluster, of_node
 from pgpanel.rest.topology import tag_of
 
 router = Router(tags=["What is seen"])
-ROUTERS = (router, api_probes.router, api_alerts.router, api_watchers.router, api_nagios.router)
+ROUTERS = (
+    router, api_probes.router, api_alerts.router, api_channels.router, api_watchers.router, api_nagios.router,
+)  # fmt: skip
 
 State = Literal[
     "primary", "streaming", "idle", "catching-up", "stalled", "disconnected", "paused", "stale", "unreachable", "stopped", "bare",

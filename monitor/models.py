@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.conf import settings
@@ -9,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from clusters.models import Cluster, Node
+from clusters.models import Cluster, Credential, Node
 
 
 class Sample(models.Model):
@@ -216,16 +217,35 @@ class Maintenance(models.Model):
         return f"{self.cluster}: {self.reason}"
 
 
+class Thresholds(models.Model):
+    """A cluster's own limits (`monitor.rules.Limits`), by name; what is not in it has the default, also one of a later release."""
+
+    cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, primary_key=True, related_name="thresholds")
+    own: models.JSONField[dict[str, float]] = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id}: {self.own}"
+
+
 class Channel(models.Model):
-    """Whom alerts wake, and how (`monitor.channels`). settings: what its kind needs, never a secret."""
+    """Whom alerts wake, and how (`monitor.channels`). settings: what its kind needs and may be shown; `secret`: what may not.
+
+    quiet_hours: windows in `time_zone` (`monitor.quiet.Window`). `busy_until`: one worker at a time sends to it; claimed by
+    compare-and-set, free again when past.
+    """
 
     kind = models.CharField(max_length=20)
     name = models.CharField(_("name"), max_length=80)
     settings: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    secret = models.OneToOneField(Credential, null=True, on_delete=models.PROTECT, related_name="+")
     least_severity = models.CharField(max_length=10, default="warning")
     clusters = models.ManyToManyField(Cluster, blank=True, related_name="channels")
     is_for_all = models.BooleanField(_("all clusters"), default=True)
     is_active = models.BooleanField(_("active"), default=True)
+    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC")
+    quiet_hours: models.JSONField[list[dict[str, Any]]] = models.JSONField(default=list, blank=True)
+    critical_breaks_through = models.BooleanField(_("critical alerts come all the same"), default=True)
+    busy_until = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["name"]
@@ -234,10 +254,59 @@ class Channel(models.Model):
         return self.name
 
 
-class Notice(models.Model):
-    """A message to a channel about an alert: "fired" or "over". A row first, so that it survives Redis and workers.
+class Message(models.Model):
+    """What goes to a channel in one piece: notices that were due together, or a test. With the same `uuid` in every attempt.
 
-    waiting (due_at) → sent | given up. tries: how often it was tried; error: why the last try failed.
+    waiting (tried when `due_at` comes) → sent | given up | dropped (nothing of it is worth telling any more)
+    sent, given up, dropped → waiting (replayed by a person)
+    cluster: None where many clusters were due at once, or where it is gone. text: as it was said last.
+    """
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        SENT = "sent", _("sent")
+        GIVEN_UP = "given up", _("given up")
+        DROPPED = "dropped", _("not needed any more")
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="messages")
+    cluster = models.ForeignKey(Cluster, null=True, on_delete=models.SET_NULL, related_name="+")
+    is_test = models.BooleanField(default=False)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.WAITING)
+    made_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    due_at = models.DateTimeField()
+    tries = models.PositiveIntegerField(default=0, help_text="since it was made or replayed")
+    title = models.CharField(max_length=200, blank=True)
+    text = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["due_at"], condition=models.Q(status="waiting"), name="messages_due")]
+
+    def __str__(self) -> str:
+        return f"{self.title} to {self.channel}: {self.status}"
+
+
+class Sending(models.Model):
+    """One attempt at a message, written before it is made: `is_taken` None = its worker died meanwhile, it may have arrived."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="sendings")
+    at = models.DateTimeField()
+    seconds = models.FloatField(default=0)
+    is_taken = models.BooleanField(null=True)
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.message_id} {self.is_taken} {self.error}"
+
+
+class Notice(models.Model):
+    """That a channel is to hear of an alert: "fired" or "over". A row first, so that it survives Redis and workers.
+
+    waiting (for `due_at`: longer in quiet hours) → in a `message` → sent | given up. sent_at: when it was told first.
     """
 
     class Status(models.TextChoices):
@@ -247,12 +316,11 @@ class Notice(models.Model):
 
     alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="notices")
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="notices")
+    message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="notices")
     what = models.CharField(max_length=10)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.WAITING)
     due_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True)
-    tries = models.PositiveSmallIntegerField(default=0)
-    error = models.CharField(max_length=300, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["alert", "channel", "what"], name="one_notice_per_alert_channel_and_what")]

@@ -17,7 +17,7 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 from django.db import DatabaseError
 
-from monitor import leases, notices, panel_alerts
+from monitor import dispatch, leases, panel_alerts
 from monitor.collector import Collector
 from monitor.ledger import Ledger
 
@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 ENQUEUED_SECONDS = 5
 """A message that nobody took in that time is void: they never pile up."""
+
+MESSAGE_SECONDS = 20
+"""The same of a channel's: the sweep says it again."""
 
 # Made before a prefork worker forks, so that its children hear of the shutdown that only the parent is told of.
 _stopping = multiprocessing.Event()
@@ -58,7 +61,19 @@ def watch_panel() -> None:
 
 @shared_task(name="monitor.tasks.send_notices", expires=ENQUEUED_SECONDS)
 def send_notices() -> None:
-    notices.send_due()
+    """The sweep: a task for each channel with something due, so that one that hangs holds up no other."""
+    for channel_id in dispatch.with_something_due():
+        send_to_channel.apply_async((channel_id,), expires=MESSAGE_SECONDS)
+
+
+@shared_task(name="monitor.tasks.send_to_channel")
+def send_to_channel(channel_id: int) -> None:
+    dispatch.send_to(channel_id)
+
+
+@shared_task(name="monitor.tasks.forget_old_messages")
+def forget_old_messages() -> None:
+    dispatch.forget_old()
 
 
 def run(ledger: Ledger, is_stopping: Callable[[], bool] = _stopping.is_set) -> None:

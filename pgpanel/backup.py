@@ -37,7 +37,8 @@ LEFT_OUT = {
     "account.EmailConfirmation": "expires", "accounts.CacheEntry": "a cache", "accounts.RememberedAnswer": "a cache",
     "monitor.Sample": "measurements", "monitor.Rollup": "measurements", "monitor.Lease": "who watches now",
     "monitor.Watcher": "how the collectors are",
-    "monitor.RunningJob": "what runs now", "monitor.Notice": "mails that wait: not sent twice",
+    "monitor.RunningJob": "what runs now", "monitor.Notice": "messages that wait: not sent twice",
+    "monitor.Message": "of notices", "monitor.Sending": "of messages",
     "webhooks.Delivery": "calls that wait: not made twice", "webhooks.Attempt": "of deliveries",
 }  # fmt: skip
 """Models whose rows a backup does not hold, and why. Every other one is in it, also those that come with the next version."""

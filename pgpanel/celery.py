@@ -22,6 +22,7 @@ app.conf.beat_schedule = {
     "verify-audit-trail": {"task": "accounts.tasks.verify_audit", "schedule": 900.0, "options": {"expires": 600}},
     "send-notices": {"task": "monitor.tasks.send_notices", "schedule": 3.0, "options": {"expires": 3}},
     "watch-panel": {"task": "monitor.tasks.watch_panel", "schedule": 10.0, "options": {"expires": 10}},
+    "forget-old-messages": {"task": "monitor.tasks.forget_old_messages", "schedule": 3600.0, "options": {"expires": 3000}},
     "ensure-collector": {"task": "monitor.tasks.ensure_collector", "schedule": 5.0, "options": {"expires": 5}},
 }
 

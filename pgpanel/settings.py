@@ -166,6 +166,8 @@ CELERY_TASK_ROUTES = {
     "accounts.tasks.*": {"queue": "observe"},
     "jobs.tasks.sweep_lost_jobs": {"queue": "observe"},
     "monitor.tasks.send_notices": {"queue": "notify"},
+    "monitor.tasks.send_to_channel": {"queue": "notify"},
+    "monitor.tasks.forget_old_messages": {"queue": "notify"},
     "monitor.tasks.*": {"queue": "observe"},
     "webhooks.tasks.*": {"queue": "notify"},
 }

@@ -1,8 +1,8 @@
-"""By e-mail, through the panel's own mail settings (`EMAIL_URL`)."""
+"""By e-mail, through the panel's own mail settings (`EMAIL_URL`). The same Message-ID in every attempt: mailboxes drop doubles."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from smtplib import SMTPException
 from typing import Any
@@ -10,21 +10,20 @@ from typing import Any
 from django import forms
 from django.conf import settings as panel
 from django.core.exceptions import ValidationError
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 from django.core.validators import validate_email
-from django.template.loader import render_to_string
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
-from monitor.alert_words import WORDS, path_of, sentence
-from monitor.channels.contract import NotSent
-from monitor.models import Channel, Notice
+from monitor.channels.contract import KindForm, NotSent
+from monitor.letters import Letter
 
-LABEL = gettext_lazy("E-mail")
+SECONDS = 20
+"""For each word of the mail server; less than a worker's claim on the channel."""
 
 
-class EmailForm(forms.Form):
+class EmailForm(KindForm):
     addresses = forms.CharField(
         label=gettext_lazy("E-mail addresses"), max_length=500, help_text=gettext_lazy("Several with commas between them.")
     )
@@ -38,11 +37,14 @@ class EmailForm(forms.Form):
         return found
 
 
+LABEL = gettext_lazy("E-mail")
+
+
 @dataclass(frozen=True)
 class Email:
     kind: str = "email"
     label: str | Promise = LABEL
-    form: type[forms.Form] = EmailForm
+    form: type[KindForm] = EmailForm
 
     def shown(self, settings: Mapping[str, Any]) -> str:
         return ", ".join(settings["addresses"])
@@ -50,27 +52,16 @@ class Email:
     def typed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         return {"addresses": self.shown(settings)}
 
-    def send(self, channel: Channel, notices: Sequence[Notice]) -> None:
-        told = [
-            {"notice": notice, "alert": notice.alert, "words": WORDS[notice.alert.rule], "sentence": sentence(notice.alert),
-             "url": f"{panel.PANEL_URL}{path_of(notice.alert)}" if panel.PANEL_URL else path_of(notice.alert)}
-            for notice in notices
-        ]  # fmt: skip
-        text = render_to_string("monitor/alert_mail.txt", {"told": told, "channel": channel})
+    def send(self, settings: Mapping[str, Any], _secrets: Mapping[str, str], letter: Letter) -> None:
+        headers = {"Message-ID": f"<{letter.id}@pgpanel>", "Auto-Submitted": "auto-generated"}
+        if letter.tone == "critical":
+            headers |= {"Importance": "high", "X-Priority": "1"}
+        mail = EmailMessage(f"[pgpanel] {letter.title}", letter.text, to=list(settings["addresses"]), headers=headers)
         try:
-            EmailMessage(_subject(notices), text, to=list(channel.settings["addresses"])).send()
+            mail.connection = get_connection(timeout=getattr(panel, "EMAIL_TIMEOUT", None) or SECONDS)
+            mail.send()
         except (SMTPException, OSError) as error:
             raise NotSent(f"{type(error).__name__}: {error}") from error
-
-
-def _subject(notices: Sequence[Notice]) -> str:
-    if not notices:
-        return _("[pgpanel] A test")
-    first = notices[0]
-    what = _("over") if first.what == "over" else first.alert.severity
-    subject = f"[pgpanel] {first.alert.cluster.name}: {WORDS[first.alert.rule].name} {first.alert.about} ({what})"
-    more = len(notices) - 1
-    return subject + (" " + ngettext("and %(count)d more", "and %(count)d more", more) % {"count": more} if more else "")
 
 
 CHANNEL = Email()

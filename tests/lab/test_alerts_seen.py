@@ -12,7 +12,7 @@ from monitor_streaming import streaming
 from test_monitor_states import register, until
 
 from lab import Host, Lab
-from monitor import notices, tasks
+from monitor import dispatch, tasks
 from monitor.ledger import Ledger
 from monitor.models import Alert, Channel
 
@@ -49,12 +49,12 @@ def test_a_dead_primary_is_one_alert_that_goes_out_by_mail_and_ends_when_it_is_b
     Channel.objects.create(kind="email", name="on call", settings={"addresses": ["oncall@example.net"]})
     primary.pg_stop("immediate")
     until(lambda: opened("primary_down", "pg1"), 30)
-    until(lambda: notices.send_due() > 0, 30)
+    until(lambda: dispatch.send_due() > 0, 30)
     assert "pg1" in mail.outbox[0].body
     assert "Unreachable is not dead" in mail.outbox[0].body
     primary.pg_start()
     until(lambda: is_over("primary_down", "pg1"), 40)
-    until(lambda: any("OVER" in told.body for told in mail.outbox) or notices.send_due() > 0, 30)
+    until(lambda: any("OVER" in told.body for told in mail.outbox) or dispatch.send_due() > 0, 30)
     assert Alert.objects.filter(rule="primary_down").count() == 1
 
 

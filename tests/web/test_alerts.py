@@ -17,10 +17,10 @@ from accounts.models import User
 from clusters.models import Cluster, Credential, Grant, Node
 from clusters.services import cluster_remove
 from clusters.signals import job_moved
-from monitor import alerts, notices
+from monitor import alerts, dispatch
 from monitor.alerts import Watchman
 from monitor.lag import Lag
-from monitor.models import Alert, Channel, Maintenance, Notice, RunningJob
+from monitor.models import Alert, Channel, Maintenance, Message, Notice, RunningJob, Sending
 from monitor.sight import Sight, Unseen
 from monitor.watch import ClusterReport, NodeReport
 
@@ -58,8 +58,9 @@ def rounds(watchman: Watchman, cluster: Cluster, begin: float, seconds: int, *, 
 
 
 def send() -> int:
-    Notice.objects.filter(status="waiting").update(due_at=timezone.now() - timedelta(seconds=1))
-    return notices.send_due()
+    for rows in (Notice, Message):
+        rows.objects.filter(status="waiting").update(due_at=timezone.now() - timedelta(seconds=1))
+    return dispatch.send_due()
 
 
 # -- the books ------------------------------------------------------------
@@ -177,10 +178,10 @@ def test_a_mail_server_that_is_away_is_tried_again_later_and_nothing_is_lost(
     with monkeypatch.context() as patched:
         patched.setattr("django.core.mail.EmailMessage.send", refused)
         assert send() == 0
-    notice = Notice.objects.get()
-    assert (notice.status, notice.tries) == ("waiting", 1)
-    assert notice.due_at > timezone.now()
-    assert "refused" in notice.error
+    message = Message.objects.get()
+    assert (message.status, message.tries) == ("waiting", 1)
+    assert message.due_at > timezone.now()
+    assert "refused" in Sending.objects.get().error
     assert send() == 1
     assert len(mail.outbox) == 1
 
@@ -205,14 +206,6 @@ def test_a_channel_of_one_cluster_hears_of_that_one(cluster: Cluster, channel: C
     channel.clusters.add(cluster)
     rounds(Watchman(), cluster, time.time(), 10, is_down=True)
     assert Notice.objects.count() == 1
-
-
-def test_two_workers_send_a_notice_once(cluster: Cluster, channel: Channel) -> None:
-    rounds(Watchman(), cluster, time.time(), 10, is_down=True)
-    Notice.objects.update(due_at=timezone.now() - timedelta(seconds=1))
-    first = notices._claimed()
-    assert len(next(first)[1]) == 1
-    assert notices.send_due() == 0
 
 
 # -- pages ------------------------------------------------------------
@@ -262,26 +255,3 @@ def test_a_maintenance_is_begun_and_ended_by_an_operator_of_that_cluster(cluster
     operator.post(reverse("monitor:maintenance_end", args=[window.pk]))
     window.refresh_from_db()
     assert window.ends_at <= timezone.now()
-
-
-def test_an_administrator_says_whom_alerts_wake_and_sends_a_test(cluster: Cluster) -> None:
-    client = signed_in("administrator", None)
-    asked = {"name": "on call", "own-addresses": "a@example.net, b@example.net", "least_severity": "critical", "is_for_all": "on",
-             "is_active": "on"}  # fmt: skip
-    wrong = client.post(reverse("monitor:channel_new", args=["email"]), asked | {"own-addresses": "nobody"})
-    assert wrong.status_code == 422
-    client.post(reverse("monitor:channel_new", args=["email"]), asked)
-    channel = Channel.objects.get()
-    assert channel.settings == {"addresses": ["a@example.net", "b@example.net"]}
-    assert "a@example.net, b@example.net" in client.get(reverse("monitor:channel_edit", args=[channel.pk])).content.decode()
-    client.post(reverse("monitor:channel_test", args=[channel.pk]))
-    assert mail.outbox[0].to == ["a@example.net", "b@example.net"]
-    client.post(reverse("monitor:channel_remove", args=[channel.pk]))
-    assert not Channel.objects.exists()
-
-
-@pytest.mark.parametrize("role", ["viewer", "operator"])
-def test_nobody_else_sees_or_changes_whom_they_wake(role: str, cluster: Cluster, channel: Channel) -> None:
-    client = signed_in(role, None)
-    assert client.get(reverse("monitor:channels")).status_code == 403
-    assert client.post(reverse("monitor:channel_remove", args=[channel.pk])).status_code == 403

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import hotp_value, yield_hotp_counters_from_time
+from channel_world import TOKEN, TOPIC, allow_own_machine
 from cluster_world import cluster_of_two, pair
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
@@ -19,6 +20,7 @@ from django.core.management import call_command
 from django.db import connection
 from job_world import make_hosts, run, start
 from small_kind import KIND, PASSWORD
+from webhook_receiver import Receiver
 
 from accounts.models import User
 from accounts.tokens import token_make
@@ -27,6 +29,7 @@ from clusters.models import Draft, NodeState
 from jobs import planning, tasks
 from jobs import services as jobs
 from jobs.kinds import KINDS
+from monitor.models import Channel, Sending
 from pgpanel import keyring
 from pgpanel.redaction import faces
 from webhooks import services as webhooks
@@ -111,12 +114,24 @@ def test_no_secret_stands_anywhere_in_the_clear(client, cluster, caplog, tmp_pat
     NodeState.objects.update(facts={})  # a real look leaves passwords out (tests/unit/test_facts_parse.py)
     _token, token = token_make(boss, "ci", "viewer", by=boss)
     _subscription, webhook = webhooks.subscribe(boss, "ci", "https://hooks.example.net/x")
+    # a channel whose server says back what it was told, and fails
+    allow_own_machine(settings)
+    with Receiver("403", f"{TOPIC} and {TOKEN} are wrong".encode()) as receiver:
+        new = {"name": "on call", "least_severity": "warning", "is_for_all": "on", "is_active": "on", "time_zone": "UTC",
+               "quiet-TOTAL_FORMS": "0", "quiet-INITIAL_FORMS": "0"}  # fmt: skip
+        own = {"own-server": f"http://127.0.0.1:{receiver.port}", "own-topic": TOPIC, "own-token": TOKEN}
+        made = client.post("/monitor/channels/new/ntfy/", new | own)
+        assert made.status_code == 302, made.content
+        channel = Channel.objects.get()
+        client.post(f"/monitor/channels/{channel.pk}/test/")
+        assert "HTTP 403" in Sending.objects.get().error
+        assert len(receiver.received) == 1
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.ENCRYPTION_KEYS]
     call_command("keys", "rotate", stdout=io.StringIO())
 
     secrets = [
         LOGIN, NEW_LOGIN, WRONG, totp, *recovery, pasted, ONCE, REPLACED, FENCE, role.value, archive.value, PASSWORD.value, token,
-        webhook, *settings.ENCRYPTION_KEYS,
+        webhook, TOPIC, TOKEN, *settings.ENCRYPTION_KEYS,
     ]  # fmt: skip
     told = {"database": dumped(), "log": caplog.text}
     found = [(place, secret[:24]) for place, text in told.items() for secret in secrets for face in faces(secret) if face in text]

@@ -42,7 +42,7 @@ from clusters import drafts
 from clusters.models import Cluster, Grant
 from clusters.tokens import token_create
 from jobs.models import Job
-from monitor.models import Alert, Channel, Maintenance
+from monitor.models import Alert, Channel, Maintenance, Message, Notice
 from monitor.rules import RULES as ALERT_RULES
 from pgpanel.api import api
 from webhooks import services
@@ -178,13 +178,15 @@ def world(settings) -> World:
     )
     window = Maintenance.objects.create(cluster=cluster, begins_at=now, ends_at=now + timedelta(hours=1), reason="work")
     channel = Channel.objects.create(kind="email", name="mail", settings={"addresses": ["a@example.net"]})
+    message = Message.objects.create(channel=channel, due_at=now, status="sent", title="x")
+    Notice.objects.create(alert=alert, channel=channel, message=message, what="fired", status="sent", due_at=now, sent_at=now)
     token, _text = tokens.token_make(over_all, "its own", "viewer", by=over_all)
     values: dict[str, dict[str, Any]] = {
         "": {
             "name": cluster.name, "cluster_name": cluster.name, "cluster": cluster.name, "node_name": "pg1", "node": "pg1",
             "job_id": job.pk, "job": job.pk, "kind_name": "setup", "page": "hosts", "draft_uuid": draft.uuid, "format": "csv",
             "uuid": hook.uuid, "webhook": hook.uuid, "draft": draft.uuid, "delivery": delivery.pk, "kind": "email",
-            "alert": alert.pk, "window": window.pk,
+            "alert": alert.pk, "window": window.pk, "channel": channel.pk, "message": message.pk,
         },
         "accounts:session_end": {"pk": 999_999}, "webhooks:replay": {"pk": delivery.pk}, "monitor:acknowledge": {"pk": alert.pk},
         "monitor:maintenance_end": {"pk": window.pk}, "clusters:credential_replace": {"pk": credential.pk},
@@ -194,7 +196,10 @@ def world(settings) -> World:
     }  # fmt: skip
     verbs = ("", "_active", "_link", "_sign_out", "_forget_factors")
     values |= {f"clusters:person{verb}": {"pk": people["viewer"].pk} for verb in verbs}
-    values |= {f"monitor:channel_{verb}": {"pk": channel.pk, "kind": "email"} for verb in ("new", "edit", "test", "remove")}
+    values |= {
+        f"monitor:channel_{verb}": {"pk": channel.pk, "kind": "email"} for verb in ("new", "edit", "test", "remove", "messages")
+    }
+    values |= {"monitor:message_replay": {"pk": channel.pk, "message": message.pk}}
     values |= {f"api-v1:person_{verb}": {"id": people["viewer"].pk} for verb in ("read", "edit", "link")}
     values |= {f"api-v1:token_{verb}": {"id": token.public_id} for verb in ("read", "end")}
     return World(cluster, values, people)

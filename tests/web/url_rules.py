@@ -90,11 +90,14 @@ RULES: dict[str, dict[str, str]] = {
     "monitor:open_alerts": GET_SEE,
     "monitor:alerts": {"GET": ANY},
     "monitor:acknowledge": POST_OPERATE,
+    "monitor:thresholds": BOTH_ADMINISTER,
     "monitor:maintenance_begin": {"POST": ANY},  # names its cluster in the form: only one that is operated can be chosen
     "monitor:maintenance_end": POST_OPERATE,
     "monitor:channels": {"GET": OVER_ALL},
     "monitor:channel_new": BOTH_OVER_ALL,
     "monitor:channel_edit": BOTH_OVER_ALL,
+    "monitor:channel_messages": {"GET": OVER_ALL},
+    "monitor:message_replay": {"POST": OVER_ALL},
     "monitor:channel_test": {"POST": OVER_ALL},
     "monitor:channel_remove": {"POST": OVER_ALL},
     # -- who is told
