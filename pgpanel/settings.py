@@ -108,6 +108,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "accounts.sessions.SessionLife",
     "django_htmx.middleware.HtmxMiddleware",
+    "pgpanel.lost_keys.SaidPlainly",
 ]
 ROOT_URLCONF = "pgpanel.urls"
 ASGI_APPLICATION = "pgpanel.asgi.application"

@@ -17,6 +17,8 @@ from django.utils.decorators import sync_and_async_middleware
 from ninja import Field, NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationError
 
+from pgpanel.keyring import EncryptionKeyLost
+
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
@@ -135,6 +137,7 @@ TOLD: dict[type[Exception], Any] = {
     AuthenticationError: lambda _error: not_authenticated(),
     Throttled: _throttled,
     HttpError: _http,
+    EncryptionKeyLost: lambda error: Problem(409, "keys-lost", str(error), [Fault(str(error))]),
     Exception: _unexpected,
 }
 

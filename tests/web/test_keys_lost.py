@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from api_world import Api, token_of
 from cluster_world import cluster_of_two, person
 from cryptography.fernet import Fernet
 from django.core.checks import Tags, run_checks
@@ -108,6 +109,26 @@ def test_the_credentials_page_marks_them_and_takes_them_again(client, settings):
     # what can be read is not typed over
     assert client.get(there).status_code == 404
     assert client.post(f"/c/registry/credentials/{archive.pk}/").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/new/", "/import/", "/c/registry/add/"])
+def test_a_page_that_would_seal_something_says_what_is_lost_instead_of_failing(client, settings, tmp_path, path):
+    cluster_of_two()
+    settings.ENCRYPTION_KEYS, settings.ENCRYPTION_KEY_FILE = [], tmp_path / "gone"
+    client.force_login(person("root", "administrator"))
+    page = client.get(path)
+    assert page.status_code == 409
+    assert "The panel cannot read its own secrets" in page.content.decode()
+    assert "Put the old key back" in page.content.decode()
+
+
+def test_the_api_says_it_as_a_problem(settings, tmp_path):
+    cluster, *_nodes = cluster_of_two()
+    api = Api(token_of(person("root", "administrator")))
+    settings.ENCRYPTION_KEYS, settings.ENCRYPTION_KEY_FILE = [], tmp_path / "gone"
+    answer = api("PUT", f"/clusters/registry/credentials/{cluster.credentials.get().pk}", {"password": "another one"})
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:pgpanel:problem:keys-lost")
+    assert "Put the old key back" in answer.json()["detail"]
 
 
 @pytest.fixture
