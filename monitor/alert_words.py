@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from monitor.models import Alert
 from pgpanel.templatetags.show import bytes_shown, seconds_shown
+from remote.visible import visible
 
 Values = dict[str, Any]
 
@@ -182,7 +183,8 @@ WORDS = {
 
 
 def sentence(alert: Alert) -> str:
-    return WORDS[alert.rule].says(alert.about, alert.values)
+    """One visible line, whatever a host called its things."""
+    return visible(WORDS[alert.rule].says(alert.about, alert.values))
 
 
 def path_of(alert: Alert) -> str:

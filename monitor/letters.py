@@ -116,7 +116,7 @@ def _told(notice: Notice, zone: ZoneInfo) -> Told:
     if is_over and alert.over_at:
         when = _("It lasted from %(begun)s to %(over)s.") % {"begun": begun, "over": _clock(alert.over_at, zone)}
     return Told(
-        cluster=alert.cluster.name, tone="over" if is_over else alert.severity, name=str(words.name), about=alert.about,
+        cluster=alert.cluster.name, tone="over" if is_over else alert.severity, name=str(words.name), about=visible(alert.about),
         sentence=said if len(said) <= LONGEST_SENTENCE else f"{said[:LONGEST_SENTENCE]}…", when=when, do=str(words.do),
         url=f"{settings.PANEL_URL}{path}" if settings.PANEL_URL else "", path=path,
     )  # fmt: skip

@@ -255,3 +255,19 @@ def test_a_maintenance_is_begun_and_ended_by_an_operator_of_that_cluster(cluster
     operator.post(reverse("monitor:maintenance_end", args=[window.pk]))
     window.refresh_from_db()
     assert window.ends_at <= timezone.now()
+
+
+def test_what_a_host_calls_its_things_adds_no_header_and_no_line_to_a_mail(cluster, channel):
+    about, now = "slot\r\nBcc: eve@example.net\r\n\r\nHello", timezone.now()
+    values = {"slot": about, "node": "pg1\nOVER: all is well", "status": "lost\x1b[2J"}
+    alert = Alert.objects.create(
+        cluster=cluster, rule="slot_loses_wal", about=about, severity="critical", values=values, since=now, fired_at=now
+    )
+    notices.tell("fired", alert)
+    send()
+    (told,) = mail.outbox
+    assert told.recipients() == ["oncall@example.net"]
+    assert "Bcc" not in told.message()
+    assert told.subject.count("\n") == 0
+    assert not [line for line in told.body.splitlines() if line.startswith(("OVER", "Hello", "Bcc"))]
+    assert "\x1b" not in told.body
