@@ -277,6 +277,7 @@ class CredentialForm(forms.Form):
 
     def __init__(self, *args: Any, credential: Credential, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.is_of_role = credential.kind == Credential.Kind.DATABASE_ROLE
         if credential.purpose != "login":
             del self.fields["key_text"]
             self.fields["password"].required = True
@@ -288,6 +289,13 @@ class CredentialForm(forms.Form):
     password = forms.CharField(
         label=_("New password"), required=False, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
     )
+
+    def clean_password(self) -> str:
+        """Of a database role: a verifier and a line of a password file. (SASLprep of other signs: remote/passwords.py)"""
+        password: str = self.cleaned_data["password"]
+        if self.is_of_role and not (password.isascii() and password.isprintable()):
+            raise ValidationError(_("Letters without accents, digits and signs only: no other characters, no line breaks."))
+        return password
 
 
 class PersonForm(forms.Form):

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.lab
 BOTH = ["pg1", "pg2"]
 REPLICATION, MONITORING = "select", "user$$x$1"
 """What the form takes as a role: a word of SQL, and what would end a quoted text of SQL ($$) or be a parameter ($1)."""
-PASSWORD = r"""it's \ "a" : $1 $$ %s {b} ; DROP DATABASE registry; -- $(touch /tmp/owned) `touch /tmp/owned` é"""
-FOLLOWING = r"""'' || \' \\ \n ":*:" $(touch /tmp/owned) E'\\' é next"""
+PASSWORD = r"""it's \ "a" : $1 $$ %s {b} ; DROP DATABASE registry; -- $(touch /tmp/owned) `touch /tmp/owned`"""
+FOLLOWING = r"""'' || \' \\ \n ":*:" $(touch /tmp/owned) E'\\' next"""
 DATABASES = ['a"b', "it's", "x; DROP DATABASE registry; --", "$(touch /tmp/owned)", r"back\slash", "é 字 {}", "-d", "%s"]
 TABLESPACE, THERE = '/srv/ts $(touch /tmp/owned) "q" ;x', "/srv/`touch /tmp/owned` ts * ?"
 COPY = '/srv/copy $(touch /tmp/owned) "q" ; touch /tmp/owned #'
@@ -32,7 +32,7 @@ SETTINGS = {
 
 
 class HostileRoom(Room):
-    """Its roles' passwords, now and to come, are such texts."""
+    """Its roles' passwords, now and to come, are such texts (of ASCII: more the form does not take)."""
 
     def brief(self, job: str, names: Any) -> Brief:
         brief = super().brief(job, names)

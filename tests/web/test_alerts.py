@@ -17,7 +17,7 @@ from accounts.models import User
 from clusters.models import Cluster, Credential, Grant, Node
 from clusters.services import cluster_remove
 from clusters.signals import job_moved
-from monitor import alerts, dispatch
+from monitor import alerts, dispatch, notices
 from monitor.alerts import Watchman
 from monitor.lag import Lag
 from monitor.models import Alert, Channel, Maintenance, Message, Notice, RunningJob, Sending

@@ -6,6 +6,7 @@ import pytest
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.models import Authenticator
 from cluster_world import cluster_of_two, person
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from django.core.management import CommandError, call_command
@@ -169,3 +170,17 @@ def test_a_role_password_cannot_be_replaced_from_the_page(client):
     role = cluster.credentials.get(purpose="replication")
     client.force_login(person("a", "administrator", cluster))
     assert client.get(f"/c/registry/credentials/{role.pk}/").status_code == 404
+
+
+@pytest.mark.parametrize("password", ["Käse-Brot-12", "one\nline", "tab\there", "\x1b[2J"])
+def test_a_roles_password_is_one_that_a_server_and_a_password_file_take(client, settings, password):
+    cluster, *_nodes = cluster_of_two()
+    services.role_password(cluster, "replication")
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]  # the old one is lost: it is typed again
+    role = cluster.credentials.get(purpose="replication")
+    client.force_login(person("ana", "administrator", cluster))
+    page = client.post(f"/c/registry/credentials/{role.pk}/", {"password": password})
+    assert page.status_code == 200
+    assert "Letters without accents, digits and signs only" in page.content.decode()
+    assert client.post(f"/c/registry/credentials/{role.pk}/", {"password": r"""it's \ "a" : $1 %s"""}).status_code == 302
+    assert services.role_password(cluster, "replication")[1].value == r"""it's \ "a" : $1 %s"""
