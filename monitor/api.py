@@ -9,9 +9,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ninja import Field, Query, Router, Schema
 
 from clusters.models import Cluster, Node
-from monitor import api_alerts, api_channels, api_nagios, api_probes, api_watchers
+from monitor import api_alerts, api_channels, api_nagios, api_probes, api_watchers, log_tail
 from monitor.loss import Loss, losses_of
-from monitor.models import Sample
+from monitor.models import LogTail, Sample
 from monitor.series import MOST_SECONDS, series_of
 from monitor.standing import NodeStanding, standing_of
 from pgpanel.rest.answers import answered
@@ -104,12 +104,20 @@ class SeriesOut(Schema):
     state: list[str | None]
 
 
+class MarkOut(Schema):
+    at: float = Field(description="Epoch seconds.")
+    kind: Literal["job", "restart", "role", "alert"]
+    node: str = Field(description="Empty: of the cluster.")
+    says: str
+
+
 class LagOut(Schema):
     at: list[float] = Field(description="Epoch seconds.")
     nodes: dict[str, SeriesOut] = Field(description="By standby, one value per moment; null: not known.")
+    marks: list[MarkOut] = Field(description="What happened meanwhile, oldest first; at most the newest 200.")
 
 
-@router.get("/clusters/{name}/lag", response=LagOut, summary="Replay lag over time")
+@router.get("/clusters/{name}/lag", response=LagOut, summary="Replay lag over time, and what happened meanwhile")
 @needs("viewer", of_cluster)
 def lag_read(cluster: Cluster, seconds: Annotated[int, Query(60, ge=10, le=MOST_SECONDS)] = 60) -> object:
     return series_of(cluster, seconds)
@@ -133,6 +141,36 @@ class SampleOut(Schema):
 @needs("viewer", of_node)
 def sample_list(node: Node, after: After = "", limit: Limit = 100) -> object:
     return paged(Sample.objects.filter(node=node), after, limit, SampleOut.of, newest_first=True)
+
+
+class LogOut(Schema):
+    is_asking: bool = Field(description="A worker is reading it: ask again.")
+    read_at: datetime | None
+    source: str = Field(description="The file, or the unit of the journal.")
+    lines: list[str] = Field(description="At most the last 200; passwords and keys are hidden.")
+    error: str
+
+    @staticmethod
+    def of(tail: LogTail | None) -> LogOut:
+        if tail is None:
+            return LogOut(is_asking=False, read_at=None, source="", lines=[], error="")
+        return LogOut(
+            is_asking=log_tail.is_asking(tail), read_at=tail.read_at, source=tail.source, lines=tail.lines.splitlines(),
+            error=tail.error,
+        )  # fmt: skip
+
+
+@router.get("/clusters/{name}/nodes/{node}/log", response=LogOut, summary="The end of its server log, as it was last read")
+@needs("operator", of_node)
+def log_read(node: Node) -> object:
+    return LogOut.of(LogTail.objects.filter(node=node).first())
+
+
+@router.post("/clusters/{name}/nodes/{node}/log", response={202: LogOut}, summary="Read the end of its server log")
+@needs("operator", of_node)
+def log_ask(node: Node) -> HttpResponse:
+    """By a worker; ask the same path until `is_asking` is over."""
+    return answered(202, LogOut.of(log_tail.ask(node)), location=f"/api/v1/clusters/{node.cluster.name}/nodes/{node.name}/log")
 
 
 @router.get("/clusters/{name}/events", response=None, summary="Samples and topology as server-sent events", openapi_extra={

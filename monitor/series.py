@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
 from clusters.models import Cluster
+from monitor.marks import marks_of
 from monitor.rollups import LEVELS, Row, history
 
 MOST_SECONDS = LEVELS[-1].kept_seconds
@@ -15,12 +17,16 @@ MOST_POINTS = 400
 
 
 def series_of(cluster: Cluster, seconds: int) -> dict[str, Any]:
-    """{"at": [epoch seconds], "nodes": {name: {"bytes": [], "seconds": [], "state": []}}} of the standbys; null = not known."""
+    """{"at": [epoch seconds], "nodes": {name: {"bytes": [], "seconds": [], "state": []}}} of the standbys; null = not known.
+
+    "marks": what happened meanwhile (`monitor.marks.marks_of`).
+    """
     seconds = max(10, min(seconds, MOST_SECONDS))
     names = dict(cluster.nodes.values_list("pk", "name"))
     now = timezone.now().timestamp()
     width = max(1, -(-seconds // MOST_POINTS)) if seconds > MOST_POINTS else 0
-    return _columns(history(cluster.pk, now - seconds, now + 60), names, width)
+    columns = _columns(history(cluster.pk, now - seconds, now + 60), names, width)
+    return columns | {"marks": marks_of(cluster, timezone.now() - timedelta(seconds=seconds))}
 
 
 def _columns(rows: Iterable[Row], names: dict[int, str], width_seconds: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 from django.db import DatabaseError
 
-from monitor import dispatch, leases, panel_alerts
+from monitor import dispatch, leases, log_tail, panel_alerts
 from monitor.collector import Collector
 from monitor.ledger import Ledger
 
@@ -57,6 +57,11 @@ def collect() -> None:
 @shared_task(name="monitor.tasks.watch_panel", expires=ENQUEUED_SECONDS)
 def watch_panel() -> None:
     panel_alerts.watch()
+
+
+@shared_task(name="monitor.tasks.read_log", ignore_result=True)
+def read_log(node_id: int) -> None:
+    log_tail.read(node_id)
 
 
 @shared_task(name="monitor.tasks.send_notices", expires=ENQUEUED_SECONDS)

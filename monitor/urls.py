@@ -9,6 +9,7 @@ urlpatterns = [
     path("c/<slug:cluster>/if-died/", views.if_died, name="if_died"),
     path("c/<slug:cluster>/card/", views.card, name="card"),
     path("c/<slug:cluster>/chart/", views.lag_chart, name="lag_chart"),
+    path("c/<slug:cluster>/<slug:node>/log/", views.node_log, name="node_log"),
     path("c/<slug:cluster>/lag.json", views.lag_data, name="lag_data"),
     path("c/<slug:cluster>/alerts/", alert_pages.open_alerts, name="open_alerts"),
     path("cards/", views.cards, name="cards"),

@@ -6,13 +6,15 @@ from typing import cast
 
 from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.models import User
 from clusters.models import Cluster, Node
-from clusters.rights import cluster_or_404, clusters_for
+from clusters.rights import cluster_or_404, clusters_for, node_or_404
+from monitor import log_tail
 from monitor.loss import losses_of
+from monitor.models import LogTail
 from monitor.series import series_of
 from monitor.sparks import sparks_of
 from monitor.standing import standing_of
@@ -74,3 +76,17 @@ def lag_data(request: HttpRequest, cluster: str) -> HttpResponse:
     asked = request.GET.get("seconds", "")
     seconds = int(asked) if asked.isdecimal() and len(asked) < 8 else RANGES.get(request.GET.get("range", ""), 60)
     return JsonResponse(series_of(found, seconds))
+
+
+@require_http_methods(["GET", "POST"])
+def node_log(request: HttpRequest, cluster: str, node: str) -> HttpResponse:
+    """The end of its server log, as it was last read; POST has it read anew. With `?part=tail` only that."""
+    found = node_or_404(request.user, cluster, node, "operator")
+    if request.method == "POST":
+        log_tail.ask(found)
+        return redirect("monitor:node_log", cluster, node)
+    tail = LogTail.objects.filter(node=found).first()
+    context = {
+        "cluster": found.cluster, "node": found, "tail": tail, "is_asking": log_tail.is_asking(tail), "most": log_tail.LINES,
+    }  # fmt: skip
+    return render(request, f"monitor/log_tail.html{'#tail' if request.GET.get('part') else ''}", context)

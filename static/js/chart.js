@@ -1,8 +1,9 @@
 // The lag chart: seconds and bytes of replay lag, one line a standby, one second a point; a gap is "not known", never 0.
 //
 // <div data-lag-chart data-url="/monitor/c/x/data/" data-seconds="60"> is filled from JSON
-//   {"at": [epoch seconds…], "nodes": {"pg2": {"bytes": [… | null], "seconds": [… | null]}}}
+//   {"at": [epoch seconds…], "nodes": {"pg2": {"bytes": [… | null], "seconds": [… | null]}}, "marks": [{at, kind, says}…]}
 // asked for as <url>?seconds=<window>, and goes on by `live:sample` {at, nodes: {pg2: {replay_bytes, replay_seconds}}}.
+// Marks (jobs, restarts, role changes, alerts) are upright lines with a letter, and words in the card's [data-marks], newest first.
 // Buttons [data-range="3600"] in the same card choose the window. Colours are the theme's; each line has its own dash too.
 import uPlot from "../vendor/uplot/uPlot.esm.js";
 import { bytesShown, secondsShown } from "./age.js";
@@ -11,6 +12,8 @@ const LIVE_WINDOW_SECONDS = 600; // beyond it, points are fewer than samples: fe
 const REFETCH_SECONDS = 30;
 const SAY_SECONDS = 10;
 const NO_LAG = new Set(["primary", "second-primary", "unreachable", "unknown"]); // as the server's own series leaves them out
+const MARKS = { job: "J", restart: "R", role: "⇄", alert: "!" };
+const MARK_APART = 13; // letters nearer than this stand on each other
 const DASHES = [undefined, [8, 4], [2, 3], [10, 3, 2, 3]];
 const zone = document.documentElement.dataset.zone || undefined;
 const clocks = [true, false].map((withSeconds) => new Intl.DateTimeFormat("en-GB", {
@@ -38,6 +41,7 @@ class LagChart {
     this.window = Number(box.dataset.seconds) || 60;
     this.at = [];
     this.nodes = new Map();
+    this.marks = [];
     this.plots = [];
     box.classList.add("chart");
     box.setAttribute("role", "img");
@@ -49,7 +53,9 @@ class LagChart {
     this.heard = ({ detail }) => this.append(detail);
     document.body.addEventListener("live:sample", this.heard);
     document.addEventListener("theme", () => this.draw());
-    document.body.addEventListener("live:reopened", () => this.fetch());
+    this.again = () => { if (this.box.isConnected) this.fetch(); };
+    for (const event of ["live:reopened", "live:alerts", "live:topology"]) document.body.addEventListener(event, this.again);
+    this.list = card.querySelector("[data-marks]");
     new ResizeObserver(() => this.resize()).observe(box);
     this.timer = setInterval(() => this.every(), 1000);
     this.ticks = 0;
@@ -79,7 +85,9 @@ class LagChart {
     const data = await answer.json();
     this.at = data.at.map(epoch);
     this.nodes = new Map(Object.entries(data.nodes).map(([name, one]) => [name, { bytes: [...one.bytes], seconds: [...one.seconds] }]));
+    this.marks = data.marks ?? [];
     this.draw();
+    this.tell();
   }
 
   append({ at, nodes }) {
@@ -114,6 +122,7 @@ class LagChart {
   end() {
     clearInterval(this.timer);
     document.body.removeEventListener("live:sample", this.heard);
+    for (const event of ["live:reopened", "live:alerts", "live:topology"]) document.body.removeEventListener(event, this.again);
     for (const plot of this.plots) plot.destroy();
   }
 
@@ -125,6 +134,7 @@ class LagChart {
     this.box.removeAttribute("aria-busy");
     if (!this.nodes.size) { this.empty(); this.say(); this.plots = []; return; }
     const look = { text: colour("--tblr-secondary", this.box), grid: colour("--tblr-border-color", this.box) };
+    look.alert = colour("--tblr-danger", this.box);
     look.lines = [1, 2, 3, 4, 5, 6].map((number) => colour(`--series-${number}`, this.box));
     this.plots = [["seconds", 170, (v) => (v === null ? "–" : secondsShown(v))], ["bytes", 170, (v) => (v === null ? "–" : bytesShown(v))]].map(
       ([unit, height, shown]) => new uPlot(this.options(unit, height, shown, look), this.data(unit), this.box),
@@ -149,6 +159,7 @@ class LagChart {
       width: this.box.clientWidth, height, padding: [8, 8, 0, 0],
       cursor: { sync: { key: "lag" }, points: { size: 7 } },
       legend: { live: true },
+      hooks: { draw: [(plot) => this.drawMarks(plot, look)] },
       scales: { x: { range: () => this.span() }, y: { range: (_plot, _min, max) => [0, Math.max(least, (max ?? 0) * 1.1)] } },
       series: [
         { label: this.box.dataset[`${unit}Label`] || (unit === "seconds" ? "Time behind" : "Bytes behind"), value: (_plot, at) => (at ? (this.window > 3600 ? day : clocks[0]).format(at * 1000) : "") },
@@ -163,6 +174,51 @@ class LagChart {
           incrs: unit === "bytes" ? [...Array(50)].flatMap((_, power) => [2 ** power]) : undefined },
       ],
     };
+  }
+
+  drawMarks(plot, look) {
+    const { ctx, bbox } = plot;
+    const [from, to] = this.span();
+    const ratio = devicePixelRatio;
+    ctx.save();
+    ctx.lineWidth = ratio;
+    ctx.font = `600 ${11 * ratio}px system-ui`;
+    ctx.textAlign = "center";
+    ctx.textBaseline = "top";
+    let last = -Infinity;
+    for (const { at, kind } of this.marks) {
+      if (at < from || at > to) continue;
+      const x = Math.round(plot.valToPos(at, "x", true));
+      ctx.strokeStyle = ctx.fillStyle = kind === "alert" ? look.alert : look.text;
+      ctx.setLineDash([3 * ratio, 3 * ratio]);
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top + 14 * ratio);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      if (x - last < MARK_APART * ratio) continue;
+      last = x;
+      ctx.fillText(MARKS[kind] ?? "·", x, bbox.top);
+    }
+    ctx.restore();
+  }
+
+  /** The marks in words, newest first. */
+  tell() {
+    if (!this.list) return;
+    this.list.hidden = !this.marks.length;
+    this.list.querySelector("ul").replaceChildren(...this.marks.toReversed().map(({ at, kind, says }) => {
+      const line = document.createElement("li");
+      const letter = document.createElement("span");
+      letter.className = `chart-mark ${kind}`;
+      letter.setAttribute("aria-hidden", "true");
+      letter.textContent = MARKS[kind] ?? "·";
+      const when = document.createElement("time");
+      when.dateTime = new Date(at * 1000).toISOString();
+      when.className = "num text-secondary";
+      when.textContent = `${date.format(at * 1000)} ${clocks[0].format(at * 1000)}`;
+      line.append(letter, when, ` ${says}`);
+      return line;
+    }));
   }
 
   clock(at) { return (this.window > 36 * 3600 ? date : clocks[this.window > 3600 ? 1 : 0]).format(at * 1000); }
