@@ -170,3 +170,18 @@ def test_a_faster_interval_takes_more_of_a_collector_s_room(cluster: Cluster) ->
     Cluster.objects.update(sample_interval_seconds=60)
     ledger._renew()
     assert set(ledger._held) == {cluster.pk, other.pk}
+
+
+def test_the_fleet_s_foot_gets_one_line_of_it_and_the_page_its_middle(cluster: Cluster) -> None:
+    watched_by("panel:1:a", cluster)
+    client = Client()
+    client.force_login(person("ana", "viewer"))
+    assert reverse("monitor:collector") + "?line=1" in client.get(reverse("clusters:fleet")).content.decode()
+    line = client.get(reverse("monitor:collector"), {"line": "1"}).content.decode()
+    assert "One cluster is watched." in line
+    assert "<html" not in line
+    assert "panel:1:a" not in line
+    middle = client.get(reverse("monitor:collector"), headers={"HX-Request": "true"}).content.decode()
+    assert "One cluster is watched." in middle
+    assert "panel:1:a" in middle
+    assert "<html" not in middle
