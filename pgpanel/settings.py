@@ -251,7 +251,7 @@ SOCIALACCOUNT_PROVIDERS = {
         "APPS": [OIDC_APP] if OIDC_ISSUER else [],
     }
 }
-EMAIL_CONFIG = env.dj_email_url("EMAIL_URL", "consolemail://")
+EMAIL_CONFIG = env.dj_email_url("EMAIL_URL", "console://")
 vars().update({key: value for key, value in EMAIL_CONFIG.items() if key.startswith("EMAIL_")})
 
 # -- language, time, files -------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class PanelOnPostgres(RealPanel):
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {"DATABASE_URL": self.database_url, "EMAIL_URL": f"filemail:///{self.var}/mails"}
+        own = {"DATABASE_URL": self.database_url, "EMAIL_URL": f"file:///{self.var}/mails"}
         return super().environment | own
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
