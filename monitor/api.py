@@ -14,6 +14,7 @@ from monitor.loss import Loss, losses_of
 from monitor.models import LogTail, Sample
 from monitor.series import MOST_SECONDS, series_of
 from monitor.standing import NodeStanding, standing_of
+from monitor.stores import NodeStore, stores_of
 from pgpanel.rest.answers import answered
 from pgpanel.rest.paging import After, Limit, Page, paged
 from pgpanel.rest.rules import Name, needs, of_cluster, of_node
@@ -141,6 +142,54 @@ class SampleOut(Schema):
 @needs("viewer", of_node)
 def sample_list(node: Node, after: After = "", limit: Limit = 100) -> object:
     return paged(Sample.objects.filter(node=node), after, limit, SampleOut.of, newest_first=True)
+
+
+class SpaceOut(Schema):
+    size_bytes: int
+    free_bytes: int = Field(description="For the server's own account.")
+
+
+class SlotOut(Schema):
+    name: str
+    is_active: bool
+    held_bytes: int
+    wal_status: str = Field(description="Empty before PostgreSQL 13.")
+    safe_wal_bytes: int | None = Field(description="What may still be written before the server lets it go; null: no limit.")
+    bytes_per_second: float | None = Field(description="How fast it grows; null: used, or not watched for long enough.")
+    seconds_left: float | None = Field(description="At that rate; null: not known, or it does not grow.")
+    ends: Literal["disk", "slot"] = Field(description="What then happens: the disk is full, or the slot is let go.")
+
+
+class StoreOut(Schema):
+    name: Name
+    looked_at: datetime | None = Field(description="When its host was last looked at, about once a minute; null: not lately.")
+    data: SpaceOut | None
+    wal: SpaceOut | None
+    is_one_disk: bool
+    archive_waiting: int | None = Field(description="WAL files that wait for the archive.")
+    archived_at: datetime | None
+    archive_fails_since: datetime | None
+    pending_restart: list[str] = Field(description="Settings that wait for a restart.")
+    drifted: list[str] = Field(description="Files whose managed block is not as the last job left it.")
+    certificate_until: datetime | None
+    may_miss: str = Field(description="Of a standby that is cut off: how much more, in a sentence.")
+    slots: list[SlotOut]
+
+    @staticmethod
+    def of(node: NodeStore) -> StoreOut:
+        return StoreOut(
+            name=node.name, looked_at=node.looked_at, data=SpaceOut(**node.data) if node.data else None,
+            wal=SpaceOut(**node.wal) if node.wal else None, is_one_disk=node.is_one_disk, archive_waiting=node.ready_count,
+            archived_at=node.archived_at, archive_fails_since=node.archive_fails_since, pending_restart=list(node.pending_restart),
+            drifted=list(node.drifted), certificate_until=node.certificate_until, may_miss=node.left,
+            slots=[SlotOut(**{name: getattr(slot, name) for name in SlotOut.model_fields}) for slot in node.slots],
+        )  # fmt: skip
+
+
+@router.get("/clusters/{name}/stores", response=list[StoreOut], summary="Disks, slots and when they fill them, by node")
+@needs("viewer", of_cluster)
+def store_list(cluster: Cluster) -> object:
+    return [StoreOut.of(node) for node in stores_of(cluster)]
 
 
 class LogOut(Schema):

@@ -5,6 +5,7 @@ from monitor import alert_pages, channel_pages, threshold_pages, views, watcher_
 app_name = "monitor"
 urlpatterns = [
     path("c/<slug:cluster>/topology/", views.topology, name="topology"),
+    path("c/<slug:cluster>/stores/", views.stores, name="stores"),
     path("c/<slug:cluster>/nodes/", views.nodes, name="nodes"),
     path("c/<slug:cluster>/if-died/", views.if_died, name="if_died"),
     path("c/<slug:cluster>/card/", views.card, name="card"),

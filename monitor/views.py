@@ -18,6 +18,7 @@ from monitor.models import LogTail
 from monitor.series import series_of
 from monitor.sparks import sparks_of
 from monitor.standing import standing_of
+from monitor.stores import stores_of
 from monitor.topology import tall, wide
 
 RANGES = {"1m": 60, "1h": 3600, "1d": 86_400, "30d": 30 * 86_400, "1y": 365 * 86_400}
@@ -38,6 +39,14 @@ def topology(request: HttpRequest, cluster: str) -> HttpResponse:
 def nodes(request: HttpRequest, cluster: str) -> HttpResponse:
     standing = standing_of(_cluster(request, cluster))
     return render(request, "monitor/nodes.html", {"standing": standing, "cluster": standing.cluster})
+
+
+@require_GET
+def stores(request: HttpRequest, cluster: str) -> HttpResponse:
+    found = _cluster(request, cluster)
+    seen = stores_of(found)
+    context = {"cluster": found, "stores": seen, "has_slots": any(node.slots for node in seen)}
+    return render(request, "monitor/stores.html", context)
 
 
 @require_GET

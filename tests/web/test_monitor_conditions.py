@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts import audit
@@ -21,6 +23,7 @@ from monitor.models import Alert, ManagedBlocks, Mark, Sample
 from monitor.panel_alerts import is_behind, is_guessing
 from monitor.probe import Server
 from monitor.sight import Condition, Sight, Unseen
+from monitor.stores import left_shown, until_shown
 from monitor.watch import ClusterReport, ClusterTarget, NodeReport, NodeTarget
 from remote.access import Access
 from remote.facts import Slot
@@ -60,7 +63,7 @@ def report(cluster: Cluster, at: float, held: int = 0, **more: object) -> Cluste
 # -- what hosts say joins the reports ----------------------------------------------------------------------------------------------
 
 
-def test_a_host_s_answer_and_what_slots_held_over_time_complete_the_reports(cluster: Cluster) -> None:
+def test_a_host_s_answer_and_what_slots_held_over_time_complete_the_reports(cluster: Cluster, client: Client) -> None:
     now = time.time()
     asked: list[Asked] = []
 
@@ -88,6 +91,10 @@ def test_a_host_s_answer_and_what_slots_held_over_time_complete_the_reports(clus
     sample = NodeState.objects.get(node__name="pg1").sample
     assert sample["forecasts"]["pgpanel_pg2"]["word"] == "filling"
     assert sample["host"]["wal"]["free_bytes"] == 600 * MB
+    viewer = User.objects.create_superuser("viewer")
+    client.force_login(viewer)
+    shown = client.get(reverse("monitor:stores", args=["registry"])).content.decode()
+    assert "Fills the disk in 10 min" in shown
     (late,) = conditions.complete([report(cluster, now + 301, 400 * MB)])
     assert late.nodes[0].host is None
 
@@ -230,3 +237,50 @@ def test_guessing_ends_half_an_hour_after_the_last_try() -> None:
     assert is_guessing(10, 1, is_open=False)
     assert is_guessing(0, 1700, is_open=True)
     assert not is_guessing(0, 1900, is_open=True)
+
+
+# -- words of what is stored -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("slot", "forecast", "words"),
+    [
+        ({"is_active": True, "wal_status": "reserved"}, {}, ""),
+        ({"is_active": False, "wal_status": "lost"}, {}, "has to be rebuilt"),
+        ({"is_active": False, "wal_status": "reserved"}, {}, "Not watched for long enough"),
+        (
+            {"is_active": False, "wal_status": ""},
+            {"word": "unknown", "bytes_per_second": 5.0 * MB, "seconds_left": None, "ends": "disk"},
+            "nobody has seen the disk",
+        ),
+        (
+            {"is_active": False, "wal_status": ""},
+            {"word": "steady", "bytes_per_second": 5.0, "seconds_left": None, "ends": "slot"},
+            "Does not grow",
+        ),
+        (
+            {"is_active": False, "wal_status": "extended"},
+            {"word": "filling", "bytes_per_second": 5.0 * MB, "seconds_left": 120.0, "ends": "slot"},
+            "Let go in 2 min",
+        ),
+    ],
+)
+def test_what_becomes_of_a_slot_is_said_and_what_is_not_known_is_not(slot: dict, forecast: dict, words: str) -> None:
+    said = until_shown(slot, forecast)
+    assert words in said
+    assert bool(said) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (None, ""),
+        ({"by": "lost", "bytes": 0, "seconds": None}, "It has to be rebuilt"),
+        ({"by": "slot", "bytes": None, "seconds": None}, "as long as the disk has room"),
+        ({"by": "kept", "bytes": 5 * MB, "seconds": 60.0}, "at this rate"),
+        ({"by": "kept", "bytes": 5 * MB, "seconds": None}, "more."),
+    ],
+)
+def test_how_much_a_standby_may_still_miss_is_said(left: dict | None, words: str) -> None:
+    assert words in left_shown(left)
+    assert bool(left_shown(left)) == bool(words)

@@ -80,6 +80,7 @@ RULES: dict[str, dict[str, str]] = {
     # -- what we see
     "monitor:topology": GET_SEE,
     "monitor:nodes": GET_SEE,
+    "monitor:stores": GET_SEE,
     "monitor:node_log": {"GET": OPERATE, "POST": OPERATE},
     "monitor:if_died": GET_SEE,
     "monitor:card": GET_SEE,
