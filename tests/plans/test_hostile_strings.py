@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_plans import CASES, situation
 
+import remote
 from jobs.blocks.scene import SCRIPTS
 from jobs.kinds import KINDS
 from jobs.recipe import NodeSpec, ParamsError, World
@@ -29,6 +30,7 @@ from remote.detached import RUNNER
 from remote.facts import Facts
 from remote.layouts import why_not
 
+REMOTE = Path(remote.__file__).parent
 SIGNS = [
     "$(touch owned)", "`touch owned`", "; touch owned;", "' ; touch owned '", '" ; touch owned "', "-rf", "--", "%f%p%r", "*", "~",
     "{mode}", "\\", "$HOME", "é\u202e字", "&& touch owned", "| touch owned", "#", "!", "$'x'", "a b",
@@ -186,7 +188,7 @@ def test_what_a_shell_or_a_server_reads_line_by_line_keeps_its_lines(cage, path,
 
 @cache
 def scripts() -> list[Path]:
-    return sorted(SCRIPTS.glob("*.sh"))
+    return [*sorted(SCRIPTS.glob("*.sh")), *sorted(REMOTE.glob("*.sh"))]
 
 
 @pytest.mark.parametrize("script", scripts(), ids=lambda path: path.name)
