@@ -19,6 +19,8 @@ from django.utils.translation import gettext_lazy
 from monitor.channels.contract import KindForm, NotSent
 from monitor.letters import Letter
 
+SPEAKS = "django.core.mail.backends.smtp.EmailBackend"
+PRINTS = "django.core.mail.backends.console.EmailBackend"
 SECONDS = 20
 """For each word of the mail server; less than a worker's claim on the channel."""
 
@@ -53,6 +55,8 @@ class Email:
         return {"addresses": self.shown(settings)}
 
     def send(self, settings: Mapping[str, Any], _secrets: Mapping[str, str], letter: Letter) -> None:
+        if panel.EMAIL_BACKEND == PRINTS or (panel.EMAIL_BACKEND == SPEAKS and not panel.EMAIL_HOST):
+            raise NotSent(_("The panel has no mail server: set EMAIL_URL."))
         headers = {"Message-ID": f"<{letter.id}@pgpanel>", "Auto-Submitted": "auto-generated"}
         if letter.tone == "critical":
             headers |= {"Importance": "high", "X-Priority": "1"}

@@ -43,16 +43,60 @@ def test_an_administrator_says_whom_alerts_wake(ana: Visitor) -> None:
     page = ana.go("/monitor/channels/")
     ana.look("channels-empty")
     ana.expected.append("422")
-    page.get_by_role("link", name="Add: E-mail").click()
+    page.get_by_role("link", name="E-mail").click()
     page.get_by_label("Name").fill("on call")
     page.get_by_label("E-mail addresses").fill("nobody")
     page.get_by_role("button", name="Save").click()
     page.get_by_text("Enter a valid email address").wait_for()
     ana.look("channel-refused")
     page.get_by_label("E-mail addresses").fill("oncall@example.net")
+    page.get_by_label("Mon", exact=True).check()
+    page.get_by_label("From").fill("22:00")
+    page.get_by_label("Until").fill("07:00")
+    page.get_by_label("Time zone").select_option("Europe/Berlin")
     page.get_by_role("button", name="Save").click()
+    page.get_by_role("heading", name="on call").wait_for()
+    page.get_by_role("button", name="Send a test").click()
+    page.get_by_text("The panel has no mail server").first.wait_for()  # the true error: here it has none
+    page.get_by_text("1 attempt").click()
+    ana.look("channel-messages")
+    page.get_by_role("link", name="Edit").click()
+    assert page.get_by_label("From").first.input_value() == "22:00"
+    ana.look("channel-edit")
+    ana.go("/monitor/channels/")
     page.get_by_role("rowheader", name="on call").wait_for()
     ana.look("channels")
+
+
+def test_what_is_typed_as_a_secret_is_not_shown_and_a_test_says_what_went_wrong(ana: Visitor) -> None:
+    registry.cluster()
+    page = ana.go("/monitor/channels/new/ntfy/")
+    page.get_by_label("Name").fill("my phone")
+    page.get_by_label("Server").fill("https://ntfy.invalid")
+    topic = page.get_by_label("Topic")
+    assert topic.get_attribute("type") == "password"
+    topic.fill("Kaffeetasse-4711")
+    ana.look("channel-ntfy")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Send a test").click()
+    page.get_by_text("ntfy.invalid does not resolve").first.wait_for()
+    assert "Kaffeetasse-4711" not in page.content()
+    ana.look("channel-failed")
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_text("Kept, and not shown.").first.wait_for()
+    assert "Kaffeetasse-4711" not in page.content()
+
+
+def test_thresholds_are_shown_as_the_clusters_own_or_the_default(ana: Visitor) -> None:
+    registry.cluster()
+    page = ana.go("/c/registry-prod/edit/")
+    page.get_by_role("link", name="Thresholds of its alerts").click()
+    page.get_by_label("Far behind (seconds)").fill("1800")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("It counts from the next look on.").wait_for()
+    assert page.get_by_label("Far behind (seconds)").input_value() == "1800"
+    assert page.get_by_text("own", exact=True).count() == 1
+    ana.look("thresholds")
 
 
 def test_a_month_of_lag_is_drawn_from_its_rollups(ana: Visitor) -> None:

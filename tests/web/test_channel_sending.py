@@ -13,7 +13,7 @@ from webhook_receiver import Receiver
 
 from clusters.models import Cluster
 from monitor.channel_services import channel_test
-from monitor.channels import pushover
+from monitor.channels import email, pushover
 from monitor.models import Channel, Message, Sending
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,6 +82,15 @@ def test_a_mail_has_the_same_id_in_every_attempt(cluster, monkeypatch):
     first, second = mail.outbox
     assert first.message()["Message-ID"] == second.message()["Message-ID"] == f"<{channel.messages.get().uuid}@pgpanel>"
     assert first.subject == "[pgpanel] CRITICAL registry: Primary does not answer (pg1)"
+
+
+@pytest.mark.parametrize("backend", [email.PRINTS, email.SPEAKS])
+def test_a_panel_without_a_mail_server_does_not_say_that_a_mail_was_sent(backend, cluster, settings):
+    settings.EMAIL_BACKEND, settings.EMAIL_HOST = backend, None
+    Channel.objects.create(kind="email", name="on call", settings={"addresses": ["oncall@example.net"]})
+    fire(cluster)
+    assert send() == 0
+    assert "EMAIL_URL" in Sending.objects.get().error
 
 
 @pytest.mark.parametrize(
