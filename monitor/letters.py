@@ -110,7 +110,7 @@ def letter_of(message: Message, notices: Iterable[Notice]) -> Letter:
 def _told(notice: Notice, zone: ZoneInfo) -> Told:
     alert, words = notice.alert, WORDS[notice.alert.rule]
     is_over, path = notice.what == "over", path_of(notice.alert)
-    said = visible(sentence(alert))
+    said = sentence(alert)
     begun = _clock(alert.since, zone)
     when = _("Since %(begun)s.") % {"begun": begun}
     if is_over and alert.over_at:
