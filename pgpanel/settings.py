@@ -182,7 +182,7 @@ LOST_AFTER_SECONDS = env.float("PGPANEL_LOST_AFTER_SECONDS", 6.0)
 
 # -- what is seen --------------------------------------------------------------------------------------------------------------
 COLLECTOR_NODES = env.int("PGPANEL_COLLECTOR_NODES", 600)
-"""So many nodes at one look a second does one worker on `observe` watch at most: a process fills about one core with them."""
+"""So many nodes at one look a second does one worker on `observe` watch at most: about half a core; the rest is for bursts."""
 MONITOR_HOST_SECONDS = env.float("PGPANEL_HOST_SECONDS", 60.0)
 """How often a host itself is looked at, through SSH: disks, waiting WAL, managed blocks, certificate."""
 
