@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from statistics import linear_regression
 from typing import Literal
 
-POINT_SECONDS = 2.0
+POINT_SECONDS = 5.0
 """Points are remembered no closer than this."""
-POINTS_KEPT = 90
+POINTS_KEPT = 120
+"""Ten minutes: WAL comes in waves, one a checkpoint, and a wave is no rate."""
 LEAST_SECONDS = 20.0
 """Over less than this no rate is told."""
 LEAST_POINTS = 5
 STEADY_BYTES_PER_SECOND = 1024.0
 """Slower than this is what an idle server writes by itself; no disk fills by it before somebody looks."""
+RECENT_SECONDS, RECENT_TIMES = 60.0, 3.0
+"""A load that began in the last minute counts as soon as it is so many times the rate before."""
 BREAK_SECONDS = 120.0
 """Without a look for so long, what was before says nothing about the rate now."""
 
@@ -29,15 +32,20 @@ Ends = Literal["disk", "slot"]
 
 @dataclass(frozen=True)
 class Room:
-    """On the WAL's file system, at the panel's time `at`: free for the server's account, and in WAL files that stand ready."""
+    """On the WAL's file system, at the panel's time `at`: free for the server's account, and in WAL files that stand ready.
+
+    segment_bytes: a WAL file is made whole or not at all, so that what is less than one is no room (0 = not known).
+    """
 
     at: float
     free_bytes: int
     spare_bytes: int = 0
+    segment_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
-        return self.free_bytes + self.spare_bytes
+        whole = self.free_bytes - self.free_bytes % self.segment_bytes if self.segment_bytes else self.free_bytes
+        return whole + self.spare_bytes
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,10 @@ class SlotMemory:
     def add(self, at: float, held_bytes: int) -> None:
         if self.points:
             last_at, last_held = self.points[-1]
-            if at - last_at < POINT_SECONDS:
-                return
             if held_bytes < last_held or at - last_at > BREAK_SECONDS:
                 self.points.clear()
+            elif at - last_at < POINT_SECONDS:
+                return
         self.points.append((at, held_bytes))
 
     def held_at(self, at: float) -> int | None:
@@ -81,7 +89,7 @@ def forecast(memory: SlotMemory, room: Room | None, safe_wal_bytes: int | None =
     measured = points[-1][0] - points[0][0] if points else 0.0
     if measured < LEAST_SECONDS or len(points) < LEAST_POINTS:
         return Forecast("unknown", measured_seconds=measured)
-    rate = max(0.0, linear_regression([at - points[0][0] for at, _held in points], [held for _at, held in points]).slope)
+    rate = _rate(points)
     free = _room_now(memory, room)
     ends: Ends = "disk"
     left = free
@@ -92,6 +100,18 @@ def forecast(memory: SlotMemory, room: Room | None, safe_wal_bytes: int | None =
     if left is None:
         return Forecast("unknown", rate, measured_seconds=measured)
     return Forecast("filling", rate, left / rate, left, ends, measured)
+
+
+def _rate(points: Sequence[tuple[float, int]]) -> float:
+    rate = _slope(points)
+    recent = [point for point in points if points[-1][0] - point[0] <= RECENT_SECONDS]
+    if len(recent) >= LEAST_POINTS and (now := _slope(recent)) > RECENT_TIMES * rate:
+        return now
+    return rate
+
+
+def _slope(points: Sequence[tuple[float, int]]) -> float:
+    return max(0.0, linear_regression([at - points[0][0] for at, _held in points], [held for _at, held in points]).slope)
 
 
 def _room_now(memory: SlotMemory, room: Room | None) -> int | None:

@@ -42,7 +42,8 @@ any=$(ls "$wal" | grep -E '^[0-9A-F]{24}$' | head -n 1)
 if [ "$4" -gt 0 ] && [ -n "$any" ]; then
   size=$(wc -c < "$wal/$any")
   now=$(awk -v t="$4" -v high="$5" -v low="$6" -v size="$size" 'BEGIN { printf "%08X%08X%08X", t, high, int(low / size) }')
-  echo "files $(ls "$wal" | grep -E '^[0-9A-F]{24}$' | awk -v now="$now" '($1 "") > (now "")' | wc -l) $size"
+  left=$(awk -v low="$6" -v size="$size" 'BEGIN { printf "%.0f", size - low % size }')
+  echo "files $(ls "$wal" | grep -E '^[0-9A-F]{24}$' | awk -v now="$now" '($1 "") > (now "")' | wc -l) $size $left"
 fi
 for name in postgresql.conf pg_hba.conf; do
   [ -r "$2/$name" ] || continue
@@ -79,7 +80,8 @@ class Space:
 class HostSight:
     """at: the panel's clock. ready_count: WAL files that wait for the archive.
 
-    spare_bytes: in WAL files that stand ready to be written. blocks: checksum of the managed block by file, "-" = it has none.
+    spare_bytes: in WAL files that stand ready to be written, and in the one that is.
+    blocks: checksum of the managed block by file, "-" = it has none.
     history_of, switches: the newest timeline that the host has a history of, and (timeline, LSN where it was left) before it.
     """
 
@@ -88,6 +90,7 @@ class HostSight:
     wal: Space | None = None
     ready_count: int = 0
     spare_bytes: int = 0
+    segment_bytes: int = 0
     blocks: dict[str, str] = field(default_factory=dict)
     certificate_until: float | None = None
     history_of: int = 0
@@ -95,7 +98,7 @@ class HostSight:
 
     @property
     def room(self) -> Room | None:
-        return Room(self.at, self.wal.free_bytes, self.spare_bytes) if self.wal else None
+        return Room(self.at, self.wal.free_bytes, self.spare_bytes, self.segment_bytes) if self.wal else None
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,12 @@ def sight_of(text: str, at: float) -> HostSight:
     by_tag: dict[str, list[list[str]]] = {}
     for row in rows:
         by_tag.setdefault(row[0], []).append(row[1:])
-    files = next((row for row in by_tag.get("files", []) if len(row) == 2), ["0", "0"])
+    files = [number(value) for value in next((row for row in by_tag.get("files", []) if len(row) == 3), ("0", "0", "0"))]
     history = next((row[0] for row in by_tag.get("history", []) if row), "")
     return HostSight(
         at, _space(by_tag.get("data")), _space(by_tag.get("wal")),
         ready_count=number(next((row[0] for row in by_tag.get("ready", []) if row), "0")),
-        spare_bytes=number(files[0]) * number(files[1]),
+        spare_bytes=files[0] * files[1] + files[2], segment_bytes=files[1],
         blocks={row[0]: row[1] for row in by_tag.get("block", []) if len(row) == 2},
         certificate_until=certificate_until(text),
         history_of=lsn.history_file_timeline(history) if history else 0,

@@ -33,6 +33,20 @@ def test_wal_files_that_stand_ready_are_room_too() -> None:
     assert seen.seconds_left == pytest.approx(600, rel=0.01)
 
 
+def test_what_is_less_than_a_wal_file_is_no_room() -> None:
+    assert Room(T, 31 * MB, 3 * MB, segment_bytes=16 * MB).total_bytes == 19 * MB
+    assert Room(T, 31 * MB, 3 * MB).total_bytes == 34 * MB
+
+
+def test_a_load_that_has_just_begun_is_not_evened_out_over_the_quiet_time_before() -> None:
+    memory = SlotMemory()
+    for at in range(0, 541, 6):
+        memory.add(T + at, 0)
+    for at in range(546, 601, 6):
+        memory.add(T + at, (at - 540) * MB)
+    assert forecast(memory, Room(T + 600, 600 * MB)).bytes_per_second == pytest.approx(MB, rel=0.05)
+
+
 def test_a_full_disk_is_no_time_left_and_not_less() -> None:
     assert forecast(remembered(60, MB), Room(T, 10 * MB)).seconds_left == 0
 

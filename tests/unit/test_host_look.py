@@ -20,7 +20,7 @@ from remote.access import Access
 SAID = """data /dev/vda1 104857600 52428800 52428800 50% /
 wal /dev/mapper/vg wal 10485760   9437184   1048576      90% /var/lib/my wal
 ready 3
-files 5 16777216
+files 5 16777216 4096
 block postgresql.conf 3735928559-412
 block pg_hba.conf -
 history 00000003.history
@@ -44,7 +44,7 @@ def test_all_of_it_is_read() -> None:
     assert seen.wal is not None
     assert seen.wal.device == "/dev/mapper/vg wal"
     assert seen.wal.free_share == pytest.approx(0.1)
-    assert seen.room == Room(1000.0, 1073741824, 5 * 16777216)
+    assert seen.room == Room(1000.0, 1073741824, 5 * 16777216 + 4096, 16777216)
     assert (seen.ready_count, seen.blocks) == (3, {"postgresql.conf": "3735928559-412", "pg_hba.conf": "-"})
     assert (seen.history_of, seen.switches) == (3, ((1, 0x3000000), (2, 0x5000060)))
     assert seen.certificate_until is None
@@ -87,10 +87,10 @@ def test_the_script_takes_what_it_is_given_as_arguments_only(tmp_path: Path) -> 
     (data / "pg_hba.conf").write_text("local all all peer\n")
     (data / "server.crt").write_text(certificate(datetime(2027, 5, 1, tzinfo=UTC)))
     target = NodeTarget(1, "pg1", Server("a", 1), Access(host="a"), "a", str(data), "/bin", "postgres", "15")
-    argv = command(target, Asked("server.crt", timeline=2, lsn=4 * 1024)).argv
+    argv = command(target, Asked("server.crt", timeline=2, lsn=4 * 1024 + 24)).argv
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     seen = sight_of(done.stdout, 1000.0)
-    assert (seen.ready_count, seen.spare_bytes) == (1, 2 * 1024)
+    assert (seen.ready_count, seen.spare_bytes) == (1, 2 * 1024 + 1000)
     assert seen.blocks["pg_hba.conf"] == "-"
     assert len(seen.blocks["postgresql.conf"]) > 5
     assert seen.data is not None
