@@ -25,6 +25,7 @@ MANAGED: dict[str, str] = {
          "unix_socket_directory"),
         "it belongs to one node, and says where its things lie",
     ),
+    "application_name": "each connection says its own, and the server's is nobody's",
     "synchronous_standby_names": "it belongs to the primary: set it there by ALTER SYSTEM; a switchover carries it over",
 }  # fmt: skip
 """What is not chosen this way, and who says it instead."""

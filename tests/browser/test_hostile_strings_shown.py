@@ -89,7 +89,7 @@ def world(ana: Visitor, panel: Panel, settings: Any) -> dict[str, Any]:
     Quarantine.objects.create(node=cluster.nodes.get(name="pg3"), reason="was promoted away from")
     values = {"names": "pg1, pg2", "why": "no route", "wal": "0001", "since": 0.0, "slot": "s", "status": "lost", "node": "pg1",
               "seconds": 75.0, "state": "stalled"}  # fmt: skip
-    for rule in RULES:
+    for rule in ("two_writers", "primary_down", "standby_disconnected", "archiving_fails", "slot_loses_wal", "lag_soft"):
         Alert.objects.create(cluster=cluster, rule=rule, about="pg2", severity=RULES[rule].severity, values=values, since=now,
                              fired_at=now, acknowledged_at=now, acknowledged_by="bob", comment="long report")  # fmt: skip
     window = Maintenance.objects.create(cluster=cluster, begins_at=now, ends_at=now + timedelta(hours=1), reason="work", by=ana_p)
@@ -117,7 +117,7 @@ def pages(world: dict[str, Any]) -> list[str]:
     shared = {
         "name": cluster.name, "cluster_name": cluster.name, "cluster": cluster.name, "node_name": "pg2", "node": "pg2",
         "kind_name": "setup", "page": "hosts", "kind": "email", "draft_uuid": world["draft"].uuid, "format": "csv",
-        "uuid": world["hook"].uuid, "alert": 1, "window": world["window"].pk,
+        "uuid": world["hook"].uuid, "alert": 1, "pk": world["channel"].pk, "window": world["window"].pk,
     }  # fmt: skip
     own = {
         "clusters:credential_replace": {"pk": credential.pk}, "clusters:person": {"pk": world["ana"].pk},

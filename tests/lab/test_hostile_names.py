@@ -27,7 +27,6 @@ COPY = '/srv/copy $(touch /tmp/owned) "q" ; touch /tmp/owned #'
 SETTINGS = {
     "log_line_prefix": r"%m 'x' \ \\ '' \"y\" $(touch /tmp/owned) # é",
     "search_path": '"$user", "it\'s; x", public',
-    "application_name": "'; DROP DATABASE registry; --",
 }
 
 

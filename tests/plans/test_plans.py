@@ -21,7 +21,7 @@ from jobs.blocks.configuration import config_file, hba_file
 from jobs.blocks.scene import SCRIPTS, scene_of
 from jobs.blocks.standby import has_recovery_conf, recovery_file
 from jobs.kinds import KINDS
-from jobs.recipe import Brief, Check, NodeSpec, World, plan_of
+from jobs.recipe import Brief, Check, NodeSpec, ParamsError, World, plan_of
 from remote import config, lsn
 from remote.command import Action, Detached, PanelAction, Secret, WriteFile, text_shown
 from remote.facts import Facts, Unreachable, facts_from_json
@@ -183,3 +183,8 @@ def test_planning_again_gives_the_same_hash_and_no_secret_is_in_it(path: Path) -
 def test_every_kind_has_plan_cases_and_a_how_to_page(kind: str) -> None:
     assert list((HERE / kind).glob("*.json"))
     assert (HERE.parent.parent / "docs" / "kinds" / f"{kind}.md").exists()
+
+
+def test_a_setting_that_every_connection_says_for_itself_is_not_chosen_for_the_servers():
+    with pytest.raises(ParamsError, match="application_name is not chosen here"):
+        KINDS["set_parameter"].params({"name": "application_name", "value": "x"})
