@@ -192,7 +192,7 @@ def store_list(cluster: Cluster) -> object:
     return [StoreOut.of(node) for node in stores_of(cluster)]
 
 
-class LogOut(Schema):
+class ServerLogOut(Schema):
     is_asking: bool = Field(description="A worker is reading it: ask again.")
     read_at: datetime | None
     source: str = Field(description="The file, or the unit of the journal.")
@@ -200,26 +200,28 @@ class LogOut(Schema):
     error: str
 
     @staticmethod
-    def of(tail: LogTail | None) -> LogOut:
+    def of(tail: LogTail | None) -> ServerLogOut:
         if tail is None:
-            return LogOut(is_asking=False, read_at=None, source="", lines=[], error="")
-        return LogOut(
+            return ServerLogOut(is_asking=False, read_at=None, source="", lines=[], error="")
+        return ServerLogOut(
             is_asking=log_tail.is_asking(tail), read_at=tail.read_at, source=tail.source, lines=tail.lines.splitlines(),
             error=tail.error,
         )  # fmt: skip
 
 
-@router.get("/clusters/{name}/nodes/{node}/log", response=LogOut, summary="The end of its server log, as it was last read")
+@router.get("/clusters/{name}/nodes/{node}/log", response=ServerLogOut, summary="The end of its server log, as it was last read")
 @needs("operator", of_node)
 def log_read(node: Node) -> object:
-    return LogOut.of(LogTail.objects.filter(node=node).first())
+    return ServerLogOut.of(LogTail.objects.filter(node=node).first())
 
 
-@router.post("/clusters/{name}/nodes/{node}/log", response={202: LogOut}, summary="Read the end of its server log")
+@router.post("/clusters/{name}/nodes/{node}/log", response={202: ServerLogOut}, summary="Read the end of its server log")
 @needs("operator", of_node)
 def log_ask(node: Node) -> HttpResponse:
     """By a worker; ask the same path until `is_asking` is over."""
-    return answered(202, LogOut.of(log_tail.ask(node)), location=f"/api/v1/clusters/{node.cluster.name}/nodes/{node.name}/log")
+    return answered(
+        202, ServerLogOut.of(log_tail.ask(node)), location=f"/api/v1/clusters/{node.cluster.name}/nodes/{node.name}/log"
+    )
 
 
 @router.get("/clusters/{name}/events", response=None, summary="Samples and topology as server-sent events", openapi_extra={

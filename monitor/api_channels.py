@@ -67,25 +67,25 @@ class FieldOut(Schema):
     is_secret: bool = Field(description="Kept sealed; no answer ever holds it.")
 
 
-class KindOut(Schema):
+class ChannelKindOut(Schema):
     kind: Kind
     label: str
     fields: list[FieldOut]
 
     @staticmethod
-    def of(one: ChannelKind) -> KindOut:
+    def of(one: ChannelKind) -> ChannelKindOut:
         form = one.form()
         shown = [
             FieldOut(name=name, label=str(field.label), is_required=field.required, is_secret=name in form.secret_fields)
             for name, field in form.fields.items()
         ]
-        return KindOut(kind=cast(Any, one.kind), label=str(one.label), fields=shown)
+        return ChannelKindOut(kind=cast(Any, one.kind), label=str(one.label), fields=shown)
 
 
-@router.get("/channel-kinds", response=Page[KindOut], summary="The ways to wake somebody, and what each asks for")
+@router.get("/channel-kinds", response=Page[ChannelKindOut], summary="The ways to wake somebody, and what each asks for")
 @needs(None, signed_in)
 def channel_kind_list() -> object:
-    return {"items": [KindOut.of(one) for one in CHANNELS.values()], "next": None}
+    return {"items": [ChannelKindOut.of(one) for one in CHANNELS.values()], "next": None}
 
 
 # -- channels ---------------------------------------------------------------------------------------------------------------------
