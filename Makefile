@@ -7,7 +7,7 @@ ARGS ?=
 SIDE_BY_SIDE ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench lab-down lock
+.PHONY: help demo run test check bench proof lab-down lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ test: ## everything: unit, plans, web, lab, browser
 bench: ## measure against the raw tools in the same run; writes bench/latest.json
 	@$(PYTHON) bootstrap.py demo
 	@$(RUN) -m bench $(ARGS)
+
+proof: ## every kind of job on every version, layout and login (an hour); goes on where it stopped; writes docs/proof.md
+	@$(PYTHON) bootstrap.py test
+	@$(RUN) -m proof $(ARGS)
 
 lab-down: ## end every lab that a crash left behind
 	@$(RUN) -m lab down --all

@@ -74,7 +74,7 @@ def own_files(scene: Scene, params: SetupParams, spec: NodeSpec) -> tuple[WriteF
         files += [
             ("push", script_text("archive_push.sh"), "0700"),
             ("receive", script_text("archive_receive.sh"), "0700"),
-            ("settings", _settings_text(scene, params), "0600"),
+            ("settings", _settings_text(scene, params, spec), "0600"),
             ("targets", "".join(f"{peer.name} {peer.owner} {peer.address} {peer.ssh_port}\n" for peer in peers), "0600"),
             ("known_hosts", "".join(f"{_known_as(peer)} {peer.host_key}\n" for peer in peers), "0600"),
             ("key", scene.secret(f"archive_key:{spec.name}"), "0600"),
@@ -82,12 +82,13 @@ def own_files(scene: Scene, params: SetupParams, spec: NodeSpec) -> tuple[WriteF
     return tuple(WriteFile(own_file(spec, name), text, spec.owner, mode) for name, text, mode in files)
 
 
-def _settings_text(scene: Scene, params: SetupParams) -> str:
+def _settings_text(scene: Scene, params: SetupParams, spec: NodeSpec) -> str:
     # the system identifier stands in a segment's first page, behind the page header that 9.3 widened
     offset = 24 if scene.version.has_linear_wal else 16
     values = {
         "system_identifier": scene.system_identifier, "segment_bytes": scene.segment_bytes, "identifier_offset": offset,
-        "hold_kb": params.archive_hold_megabytes * 1024, "retry_seconds": RETRY_SECONDS, "keep_days": KEEP_DAYS,
+        "data": spec.data_directory, "hold_kb": params.archive_hold_megabytes * 1024, "retry_seconds": RETRY_SECONDS,
+        "keep_days": KEEP_DAYS,
     }  # fmt: skip
     # a shell reads this file, and the identifier is what a host said
     return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in values.items())

@@ -250,6 +250,8 @@ def _start(job: Rebuild) -> Step:
         "swap_in.sh", data, job.new, job.old, name, scene.system_identifier, target.bin_directory, target.owner, user="root"
     )
 
+    # what it had not yet handed in is of a past that the others left
+    spool = script('[ ! -d "$1" ] || mv "$1" "$2"', own_file(target, "spool"), f"{job.old}/pgpanel.spool", user=target.owner)
     held_back = Command(
         ("rm", "-f", own_file(target, "guarded"), own_file(target, "guard.history")), user=target.owner
     )  # the start guard's word on the old directory
@@ -261,7 +263,7 @@ def _start(job: Rebuild) -> Step:
     return Step(
         key=f"standby.start#{target.name}", node=target.name, title="Put it in place with the node's own files, and start it",
         done=done, within_seconds=600, diagnosis=service.log_tail(target),
-        actions=lambda world: (keep, as_permitted(world, target, swap), held_back, service.start_command(world, target)),
+        actions=lambda world: (keep, as_permitted(world, target, swap), spool, held_back, service.start_command(world, target)),
         why=f"The old directory is moved to {job.old}; nothing is deleted.",
     )  # fmt: skip
 

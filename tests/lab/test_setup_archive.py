@@ -82,7 +82,11 @@ def test_what_does_not_belong_into_the_archive_is_refused(new_lab: Any) -> None:
     assert (code, "of another database system" in said) == (1, True)
     code, said = push(real, "../../evil")
     assert (code, "not the name of a WAL file" in said) == (1, True)
-    pg2.run(["tee", f"{WALS}/00000002.history"], user="postgres", input="1\t0/2000000\tno recovery target specified\n")
+    pg2.run(
+        ["tee", "/var/lib/postgresql/15/main/pg_wal/00000002.history"],
+        user="postgres",
+        input="1\t0/2000000\tno recovery target specified\n",
+    )
     code, said = push("/tmp/other", f"00000001{name[8:16]}000000FE")
     assert (code, "beyond the point where this timeline was left" in said) == (1, True)
     assert pg2.run(["sha256sum", f"{WALS}/{name}"]).stdout == stored
@@ -102,3 +106,23 @@ def test_what_does_not_belong_into_the_archive_is_refused(new_lab: Any) -> None:
     ]
     done = pg1.run(f"cd {WALS}/.pgpanel && {' '.join(ssh)}", user="postgres", check=False)
     assert (done.returncode, "not the name of a WAL file" in done.stderr) == (3, True)
+
+
+def test_a_node_that_somebody_promoted_neither_poisons_the_others_archives_nor_holds_up_the_primarys(new_lab: Any) -> None:
+    lab: Lab = new_lab()
+    names = ["pg1", "pg2", "pg3"]
+    pg1, pg2, pg3 = lab.up("pg1"), lab.up("pg2", create=False), lab.up("pg3", create=False)
+    room = Room(lab, {"pg1": pg1, "pg2": pg2, "pg3": pg3})
+    room.run("setup", {"primary": "pg1", "standbys": ["pg2", "pg3"]}, names)
+    pg3.run(["/usr/lib/postgresql/15/bin/pg_ctl", "-D", "/var/lib/postgresql/15/main", "promote"], user="postgres")
+    wait_archived(pg3, finish_wal_file(pg3))
+    assert archived(pg3)[1] == 0  # it is not held up itself
+    finished = [finish_wal_file(pg1) for _ in range(3)]
+    wait_archived(pg1, finished[-1])
+    for host in (pg1, pg2):
+        assert not [name for name in host.run(["ls", WALS]).stdout.split() if name.startswith("00000002")]
+    assert finished[-1] in pg2.run(["ls", WALS]).stdout
+    assert pg2.sql("SELECT status, received_tli FROM pg_stat_wal_receiver") == [["streaming", "1"]]
+    room.run("fence", {"node": "pg3", "attested": "pg3"}, ["pg3"], job="job-2")
+    room.run("rebuild", {"node": "pg3"}, names, job="job-3")  # its proof: the archive of pg3 receives again
+    assert not [name for name in pg3.run(["ls", f"{WALS}/.pgpanel"]).stdout.split() if name == "spool"]

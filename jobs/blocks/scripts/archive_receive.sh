@@ -16,8 +16,34 @@ echo "$bytes" | grep -Eqx '[0-9]{1,10}' || refuse 'its size is missing'
 
 is_segment() { echo "$1" | grep -Eqx '[0-9A-F]{24}'; }
 
-where_branched() { # by the newest history here: behind the point where this file's timeline was left, or in its very segment
-    newest=$(set +f; ls ../????????.history 2>/dev/null | sort | tail -n 1)
+runs() { # the server here; sets postmaster, wal
+    wal=$data/pg_wal
+    [ -d "$wal" ] || wal=$data/pg_xlog
+    postmaster=$(head -n 1 "$data/postmaster.pid" 2>/dev/null)
+    [ -n "$postmaster" ] && [ "/proc/$postmaster/cwd" -ef "$data" ]
+}
+
+streams() { # its receiver, from whomever
+    for stat in /proc/[0-9]*/stat; do
+        read -r text 2>/dev/null <"$stat" || continue
+        set -- ${text##*") "}
+        [ "$2" = "$postmaster" ] || continue
+        case $(tr '\0' ' ' <"${stat%/stat}/cmdline" 2>/dev/null) in *'wal receiver'* | *walreceiver*) return 0 ;; esac
+    done
+    return 1
+}
+
+# A node that somebody promoted while another still is the primary hands in its new timeline too. A server that runs on without it must not
+# find that in its archive: a standby would go after it, and the primary's own files would look as if they belonged to a past.
+is_followed() { # timeline. Up to 9.2 a standby learns of a timeline from its archive alone
+    if [ "$identifier_offset" = 16 ] || ! runs; then return 0; fi
+    newest=$(set +f; ls "$wal" 2>/dev/null | grep -E '^[0-9A-F]{8}(\.history|[0-9A-F]{16})$' | cut -c1-8 | sort | tail -n 1)
+    [ $((0x$1)) -gt $((0x0$newest)) ] || return 0
+    { [ -e "$data/standby.signal" ] || [ -e "$data/recovery.conf" ]; } && ! streams
+}
+
+where_branched() { # by the newest history that counts: behind the point where this file's timeline was left, or in its very segment
+    newest=$(set +f; if runs; then cd "$wal"; else cd ..; fi && ls "$PWD"/????????.history 2>/dev/null | sort | tail -n 1)
     [ -n "$newest" ] || return
     timeline=$((0x$(echo "$name" | cut -c1-8)))
     left_at=$(awk -v t="$timeline" '$1 == t && $2 ~ "/" { print $2 }' "$newest" | tail -n 1)
@@ -27,6 +53,9 @@ where_branched() { # by the newest history here: behind the point where this fil
     if [ "$log" -eq "$switch_log" ] && [ "$segment" -eq "$switch_segment" ]; then echo there
     elif [ "$log" -gt "$switch_log" ] || { [ "$log" -eq "$switch_log" ] && [ "$segment" -gt "$switch_segment" ]; }; then echo beyond; fi
 }
+
+timeline=$(echo "$name" | cut -c1-8)
+(set +f; is_followed "$timeline") || { echo "$name: the server here goes on without timeline $((0x$timeline))" >&2; exit 4; }
 
 if is_segment "$name"; then
     case $(where_branched) in
