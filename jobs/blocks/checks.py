@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from jobs.blocks.configuration import without_masked
 from jobs.blocks.line import Line
-from jobs.blocks.scene import Scene, is_established, path_of, postgres_of
+from jobs.blocks.scene import Scene, is_established, path_of, places_beside, postgres_of
 from jobs.blocks.settings import value_of
 from jobs.recipe import Brief, Check, NodeSpec, World
 from remote import config, versions
@@ -104,6 +104,22 @@ def absent_check(scene: Scene, world: World, name: str) -> Check | None:
 
 
 HOST_CHECKS: tuple[Callable[[Facts, NodeSpec], Check | None], ...] = (_becoming, _account, _remove_ipc, _clock)
+
+
+def places_check(spec: NodeSpec, world: World) -> Check | None:
+    """Without root on the host: whether the archive, copies and what is put aside can lie where they belong."""
+    facts = world.facts(spec.name)
+    if facts.can_become_root:
+        return None
+    found = ((path, facts.paths.get(path)) for path in places_beside(spec))
+    foreign = [path for path, place in found if place and place.kind == "directory" and place.owner != spec.owner]
+    if not foreign:
+        return None
+    return Line("host.places", spec.name, f"{spec.owner} may make directories beside its own").refused(
+        f"{', '.join(foreign)} does not belong to {spec.owner}, and {facts.login_user} may not become root",
+        f"on {spec.name}, let {facts.login_user} become root by sudo, or give {spec.owner} the directory",
+        f"chown {shlex.quote(spec.owner)} {' '.join(shlex.quote(path) for path in foreign)}",
+    )
 
 
 # -- is there a primary at all? ------------------------------------------------------------------------------------------------

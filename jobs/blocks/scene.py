@@ -275,6 +275,13 @@ def as_permitted(world: World, spec: NodeSpec, command: Command) -> Command:
     return command if command.user != "root" or world.facts(spec.name).can_become_root else command.as_user(spec.owner)
 
 
+def places_beside(spec: NodeSpec) -> tuple[str, ...]:
+    """Where copies, what is put aside and the archive come to lie: whoever makes them must be able to."""
+    return tuple(
+        dict.fromkeys(path.rstrip("/").rpartition("/")[0] or "/" for path in (spec.data_directory, spec.wal_archive_directory))
+    )
+
+
 def request_of(brief: Brief, spec: NodeSpec, more_paths: Sequence[str] = ()) -> FactsRequest:
     """What every kind here looks at on a node. Homes are guessed (facts tell them only afterwards): see `keys.authorized_path`."""
     own = own_directory(spec)
@@ -297,6 +304,7 @@ def request_of(brief: Brief, spec: NodeSpec, more_paths: Sequence[str] = ()) -> 
         ),
         *(f"{spec.config_directory}/{name}" for name in CONFIGURATION),
         *(spec.wal_archive_directory, own, *(f"{own}/{name}" for name in OWN_FILES)),
+        *places_beside(spec),
         *(f"{own}/{name}-{node}" for node in brief.nodes if node != spec.name for name in ("serve", "guard.follow")),
         *guard.paths(spec),
         *(f"{home}/.ssh/authorized_keys" for home in homes),

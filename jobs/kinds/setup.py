@@ -64,6 +64,7 @@ class Setup:
         needed = (["ssh"] if params.archive else []) + (["rsync"] if params.method == "rsync" else [])
         for spec in scene.members:
             found.append(checks.tools_check(spec, world, needed))
+            found += [check for check in (checks.places_check(spec, world),) if check]
             found += [check for check in (checks.host_key_check(spec),) if check and params.archive]
             found += [check for check in (checks.config_check(spec, world),) if check]
         found += guard_checks(scene, params, world)
