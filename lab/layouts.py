@@ -100,6 +100,7 @@ class Debian(Layout):
         start = "auto" if options.autostart else "manual"
         place = ["--port", str(options.pg_port), "--datadir", record.data_directory, "--start-conf", start]
         major = str(record.postgres_major)
+        host.run(["install", "-d", "-o", "postgres", "-g", "postgres", str(Path(record.data_directory).parent)])
         host.run(["pg_createcluster", major, "main", *place, *ENCODING, "--", *options.initdb()])
         host.run(["tee", f"{record.config_directory}/conf.d/lab.conf"], user="postgres", input=options.settings())
         host.run(["tee", "-a", f"{record.config_directory}/pg_hba.conf"], user="postgres", input=options.hba())
