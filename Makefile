@@ -3,8 +3,10 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 ARGS ?=
 # tests on hosts mostly wait, and each file has hosts of its own: several files at a time, also on two cores; the browser's by
-# themselves, since Playwright keeps an event loop running in its process, which Django's database does not like
+# themselves, since Playwright keeps an event loop running in its process, which Django's database does not like; and the API's schema,
+# whose tests of one operation each share a name, which the distribution over processes takes for one test
 SIDE_BY_SIDE ?= 3
+ALONE = tests/web/test_api_schema.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test check bench proof lab-down lock
@@ -32,8 +34,8 @@ check: ## the fast part, under a minute: ruff, mypy, import contracts, migration
 
 test: ## everything: unit, plans, web, lab, browser
 	@$(PYTHON) bootstrap.py test
-	@$(RUN) -m pytest --durations=25 -n $(SIDE_BY_SIDE) --dist loadfile --ignore tests/browser $(ARGS)
-	@$(RUN) -m pytest --durations=10 tests/browser $(ARGS)
+	@$(RUN) -m pytest --durations=25 -n $(SIDE_BY_SIDE) --dist loadfile --ignore tests/browser --ignore $(ALONE) $(ARGS)
+	@$(RUN) -m pytest --durations=10 $(ALONE) tests/browser $(ARGS)
 
 bench: ## measure against the raw tools in the same run; writes bench/latest.json
 	@$(PYTHON) bootstrap.py demo

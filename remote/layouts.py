@@ -166,6 +166,8 @@ def words(command: str, mode: str = "fast") -> tuple[str, ...]:
 _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}\$?")
 _UNIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:\\-]{0,200}")
 LONGEST = 500
+UNQUOTED = '"$`\\'
+"""pg_ctl and pg_verifybackup call other programs by a shell, with paths in double quotes: there these still mean something."""
 
 
 def why_not(name: str, value: str) -> str:  # noqa: PLR0911 (a table)
@@ -190,6 +192,8 @@ def why_not(name: str, value: str) -> str:  # noqa: PLR0911 (a table)
         return "" if found and not found[0].startswith("-") else "it begins with no program"
     if not value.startswith("/") or ".." in value.split("/"):
         return "it is not an absolute path"
+    if any(character in value for character in UNQUOTED):
+        return 'it holds one of " $ ` and \\, which PostgreSQL\'s own tools pass to a shell in double quotes'
     return "it is the root of all directories" if not value.strip("/") else ""
 
 

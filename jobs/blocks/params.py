@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from jobs.recipe import ParamsError
+from remote import layouts
 
 Method = Literal["auto", "pg_basebackup", "rsync"]
 Retention = Literal["auto", "slots", "segments"]
@@ -135,6 +136,9 @@ class Reader:
 def absolute(name: str, path: str) -> str:
     if not path.startswith("/") or "/../" in f"{path}/" or any(character in path for character in "\n\r\0'="):
         raise ParamsError(name, f"{path!r} is not an absolute directory", "begin with / and use neither ' nor =")
+    if any(character in path for character in layouts.UNQUOTED):
+        mend = 'use none of " $ ` and \\'
+        raise ParamsError(name, f"{path!r} holds what PostgreSQL's own tools pass to a shell in double quotes", mend)
     return path.rstrip("/")
 
 

@@ -9,7 +9,7 @@ import kinds_walk
 import pytest
 from kinds_walk import Room
 
-from jobs.recipe import Brief
+from jobs.recipe import Brief, ParamsError
 from lab import Lab
 from lab.host import Host
 from remote.command import Secret
@@ -17,13 +17,15 @@ from remote.command import Secret
 pytestmark = pytest.mark.lab
 
 BOTH = ["pg1", "pg2"]
-REPLICATION, MONITORING = "select", "user$$x$1"
-"""What the form takes as a role: a word of SQL, and what would end a quoted text of SQL ($$) or be a parameter ($1)."""
+REPLICATION, MONITORING = "pgpanel_$$x$1", "select"
+"""What the form takes as a role: what would end a quoted text of SQL ($$) or be a parameter ($1), and a word of SQL."""
 PASSWORD = r"""it's \ "a" : $1 $$ %s {b} ; DROP DATABASE registry; -- $(touch /tmp/owned) `touch /tmp/owned`"""
 FOLLOWING = r"""'' || \' \\ \n ":*:" $(touch /tmp/owned) E'\\' next"""
 DATABASES = ['a"b', "it's", "x; DROP DATABASE registry; --", "$(touch /tmp/owned)", r"back\slash", "é 字 {}", "-d", "%s"]
-TABLESPACE, THERE = '/srv/ts $(touch /tmp/owned) "q" ;x', "/srv/`touch /tmp/owned` ts * ?"
-COPY = '/srv/copy $(touch /tmp/owned) "q" ; touch /tmp/owned #'
+TABLESPACE, THERE = "/srv/ts (touch /tmp/owned) ;x", "/srv/& touch /tmp/owned & ts * ?"
+COPY = "/srv/copy ; touch /tmp/owned # & | < * ?"
+REFUSED = "/srv/copy $(touch /tmp/owned)"
+"""PostgreSQL's own tools would run that."""
 SETTINGS = {
     "log_line_prefix": r"%m 'x' \ \\ '' \"y\" $(touch /tmp/owned) # é",
     "search_path": '"$user", "it\'s; x", public',
@@ -81,10 +83,13 @@ def test_roles_passwords_paths_databases_and_settings_mean_what_they_say(new_lab
     room.run("rotate_password", {"purpose": "replication"}, BOTH, job="job-20")
     (after,) = pg1.sql("SELECT pid FROM pg_stat_replication WHERE state = 'streaming'")
     assert after != before
+    monkeypatch.setattr(kinds_walk, "PASSWORD", FOLLOWING)  # it is the password from now on
 
     room.run("base_backup", {"source": "pg1", "target": "pg2", "directory": COPY, "replication_role": REPLICATION,
-                             "tablespaces": {TABLESPACE: "/srv/`touch /tmp/owned` ts two"}}, BOTH, job="job-30")  # fmt: skip
+                             "tablespaces": {TABLESPACE: "/srv/; touch /tmp/owned ; ts two"}}, BOTH, job="job-30")  # fmt: skip
     assert "PG_VERSION" in pg2.run(["ls", COPY]).stdout
+    with pytest.raises(ParamsError, match="double quotes"):
+        room.plan("base_backup", {"source": "pg1", "target": "pg2", "directory": REFUSED}, BOTH)
     nothing_ran(pg1, pg2)
     for secret in (PASSWORD, FOLLOWING):
         assert not [line for line in room.said if secret in line]

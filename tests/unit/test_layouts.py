@@ -134,7 +134,7 @@ def test_a_custom_cluster_s_overrides_give_back_where_it_stands() -> None:
     ("name", "value"),
     [
         ("data_directory", "relative"), ("data_directory", "/srv/../etc"), ("data_directory", "/"), ("data_directory", "/a\nb"),
-        ("data_directory", "/srv/\u202etxt"), ("bin_directory", "/" + "x" * 600), ("log_file", "-f"), ("owner", "root"),
+        ("data_directory", "/srv/\u202etxt"), ("data_directory", "/srv/$(id)"), ("bin_directory", "/" + "x" * 600), ("log_file", "-f"), ("owner", "root"),
         ("owner", "-oProxyCommand=id"), ("owner", "a b"), ("owner", "x\ny"), ("service", "--now"), ("service", "a b"),
         ("start_command", "'"), ("start_command", "-rf /"), ("start_command", " "), ("stop_command", "a\nb"),
     ],
@@ -146,7 +146,7 @@ def test_an_override_that_would_break_out_of_where_it_is_put_is_refused(name: st
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("data_directory", "/srv/it's $(odd) %f"), ("owner", "post-gres"), ("owner", "acct$"), ("service", "postgresql@15-main"),
+        ("data_directory", "/srv/it's (odd) %f"), ("owner", "post-gres"), ("owner", "acct$"), ("service", "postgresql@15-main"),
         ("service", r"postgresql@15-a\x2db.service"), ("start_command", "/opt/x/ctl 'with space' start"),
     ],
 )  # fmt: skip
