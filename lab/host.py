@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import layouts, machine
+from lab import layouts
 from lab.errors import LabError, NotPossibleHere
 
 if TYPE_CHECKING:
@@ -132,12 +132,8 @@ class Host(abc.ABC):
 
     # --- PostgreSQL ----------------------------------------------------------------------------------------------
 
-    def pg_start(self, clock_ahead_seconds: float = 0) -> None:
-        """clock_ahead_seconds: by how much the server's own clock is wrong; what it measures by a steady clock is right."""
+    def pg_start(self) -> None:
         command, user = layouts.LAYOUTS[self.layout].start(self.record)
-        if clock_ahead_seconds:
-            machine.require(["faketime"])
-            command = ["env", "DONT_FAKE_MONOTONIC=1", "faketime", "-f", f"{clock_ahead_seconds:+g}s", *command]
         done = self.run(command, user=user, check=False)
         if done.returncode != 0:
             raise LabError(f"{self.name}: PostgreSQL did not start\n{done.stdout}{done.stderr}{self.pg_log_tail()}")

@@ -37,9 +37,7 @@ NAMESPACE_PROGRAMS = {
 }
 #: what fetched builds of PostgreSQL need before they run
 BUILD_PROGRAMS = {"patchelf": "patchelf"}
-#: what a clock that is wrong needs (`Host.pg_start`)
-FAULT_PROGRAMS = {"faketime": "faketime"}
-ALL_PROGRAMS = PROGRAMS | NAMESPACE_PROGRAMS | BUILD_PROGRAMS | FAULT_PROGRAMS
+ALL_PROGRAMS = PROGRAMS | NAMESPACE_PROGRAMS | BUILD_PROGRAMS
 NO_MAIN_CLUSTER = Path("/etc/postgresql-common/createcluster.d/pgpanel-lab.conf")
 POLICY = Path("/usr/sbin/policy-rc.d")
 

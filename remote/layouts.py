@@ -193,7 +193,7 @@ def why_not(name: str, value: str) -> str:  # noqa: PLR0911 (a table)
     if not value.startswith("/") or ".." in value.split("/"):
         return "it is not an absolute path"
     if any(character in value for character in UNQUOTED):
-        return 'it holds one of " $ ` and \\, which PostgreSQL\'s own tools pass to a shell in double quotes'
+        return "it holds one of \" $ ` and \\, which PostgreSQL's own tools pass to a shell in double quotes"
     return "it is the root of all directories" if not value.strip("/") else ""
 
 

@@ -134,7 +134,8 @@ def test_a_custom_cluster_s_overrides_give_back_where_it_stands() -> None:
     ("name", "value"),
     [
         ("data_directory", "relative"), ("data_directory", "/srv/../etc"), ("data_directory", "/"), ("data_directory", "/a\nb"),
-        ("data_directory", "/srv/\u202etxt"), ("data_directory", "/srv/$(id)"), ("bin_directory", "/" + "x" * 600), ("log_file", "-f"), ("owner", "root"),
+        ("data_directory", "/srv/\u202etxt"),  ("bin_directory", "/" + "x" * 600), ("log_file", "-f"), ("owner", "root"),
+        ("data_directory", "/srv/$(id)"), ("log_file", '/srv/"x"'),
         ("owner", "-oProxyCommand=id"), ("owner", "a b"), ("owner", "x\ny"), ("service", "--now"), ("service", "a b"),
         ("start_command", "'"), ("start_command", "-rf /"), ("start_command", " "), ("stop_command", "a\nb"),
     ],
