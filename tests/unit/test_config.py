@@ -6,7 +6,8 @@ from remote import config
 
 LINES = ("wal_level = replica", "max_wal_senders = 10")
 values = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\n\r\0"))
-plain_text = st.text(st.characters(min_codepoint=32, max_codepoint=126) | st.just("\n"))
+# Hypothesis also tries constants that it finds in the code: a marker in the text is another test's
+plain_text = st.text(st.characters(min_codepoint=32, max_codepoint=126) | st.just("\n")).filter(lambda text: "pgpanel" not in text)
 
 
 @given(values)
