@@ -78,15 +78,30 @@ $1
 ANSWERS
 }
 
-hold_back() {
-    "$psql" -XqAtw -c "TIMELINE_HISTORY $later" "$(sed -n "s/^$leader \([^ ]*\) \([0-9]*\)$/host=\1 port=\2/p" guard.peers) \
-        user=$role dbname=postgres replication=true connect_timeout=2" >guard.history 2>/dev/null || rm -f guard.history
-    if [ "$signal" = standby.signal ]; then : >"$data/.pgpanel.guard"; else leading >"$data/.pgpanel.guard"; fi &&
-        mv -f "$data/.pgpanel.guard" "$data/$signal" || failed "$data/$signal cannot be written, though $leader $why"
+hold_back() { # first the file that makes it a standby: what comes behind may take its time, and this script may be ended
+    rm -f guard.history
+    place || failed "$data/$signal cannot be written, though $leader $why"
     sync "$data" 2>/dev/null || :
     printf 'at=%s\npeer=%s\npeer_timeline=%s\ntimeline=%s\nwhy=%s %s\n' "$(now)" "$leader" "$later" "$timeline" "$leader" "$why" >guarded
     say "$leader $why, this data directory is of timeline $timeline: it starts read-only"
-    [ "$signal" != standby.signal ] || follow || echo "pgpanel guard: $config stays as it is; it follows nobody" >&2
+    learn_history
+    settle || echo "pgpanel guard: $config stays as it is; it follows nobody" >&2
+}
+
+place() {
+    if [ "$signal" = standby.signal ]; then : >"$data/.pgpanel.guard"; else leading >"$data/.pgpanel.guard"; fi &&
+        mv -f "$data/.pgpanel.guard" "$data/$signal"
+}
+
+learn_history() { # the leader's
+    limit=
+    if command -v timeout >/dev/null; then limit='timeout 3'; fi
+    $limit "$psql" -XqAtw -c "TIMELINE_HISTORY $later" "$(sed -n "s/^$leader \([^ ]*\) \([0-9]*\)$/host=\1 port=\2/p" guard.peers) \
+        user=$role dbname=postgres replication=true connect_timeout=2" >guard.history 2>/dev/null || rm -f guard.history
+}
+
+settle() { # whom it follows, or that it stays on its own timeline, where its version reads that
+    if [ "$signal" = standby.signal ]; then follow; else place; fi
 }
 
 leading() { # the settings by which it follows the leader, or stays on its own timeline
@@ -110,7 +125,7 @@ lies_beyond() { # position: behind $left_at
 stay() {
     leader=$(sed -n 's/^peer=//p' guarded)
     [ -f "guard.follow-$leader" ] && has_parted || return
-    if [ "$signal" = standby.signal ]; then follow; else leading >"$data/.pgpanel.guard" && mv -f "$data/.pgpanel.guard" "$data/$signal"; fi
+    settle
 }
 
 # from 12 on whom to follow stands in postgresql.conf: at the end of the managed block, which the next job writes anew
